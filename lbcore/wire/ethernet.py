@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lbcore.wire.portable import portable
-from lbcore.wire.seam import View, need, set16, set32, u16, u32
+from lbcore.wire.seam import View, advance, need, set16, set32, u16, u32
 from lbcore.wire.verdict import OK, TOO_MANY_HEADERS, TRUNCATED
 
 LENGTH = 14
@@ -41,12 +41,14 @@ def parse(p: View) -> Header:
     destination = (u16(p, 0) << 32) | u32(p, 2)
     source = (u16(p, 6) << 32) | u32(p, 8)
     ethertype, vlan, length = u16(p, 12), UNTAGGED, LENGTH
+    q = advance(p, LENGTH)
     for _ in range(2):
         if ethertype not in (VLAN, PROVIDER_VLAN):
             break
-        if not need(p, length + 4):
+        if not need(q, 4):
             return Header(TRUNCATED, length, destination, source, ethertype, vlan)
-        vlan, ethertype, length = u16(p, length), u16(p, length + 2), length + 4
+        vlan, ethertype, length = u16(q, 0), u16(q, 2), length + 4
+        q = advance(q, 4)
     verdict = TOO_MANY_HEADERS if ethertype in (VLAN, PROVIDER_VLAN) else OK
     return Header(verdict, length, destination, source, ethertype, vlan)
 

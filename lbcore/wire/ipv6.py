@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from lbcore.wire import checksum
 from lbcore.wire.portable import portable
-from lbcore.wire.seam import View, need, set8, set16, set32, set64, size_of, u8, u16, u32, u64
+from lbcore.wire.seam import View, advance, need, set8, set16, set32, set64, size_of, u8, u16, u32, u64
 from lbcore.wire.verdict import BAD_TOTAL_LENGTH, BAD_VERSION, OK, TOO_MANY_HEADERS, TRUNCATED
 from lbcore.wire.words import word64
 
@@ -20,7 +20,8 @@ TCP, UDP, ICMP = 6, 17, 58
 HOP_BY_HOP, ROUTING, FRAGMENT, ESP, AUTHENTICATION, NO_NEXT, DESTINATION = 0, 43, 44, 50, 51, 59, 60
 MOBILITY, HIP, SHIM6 = 135, 139, 140
 EXTENSIONS = (HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY, HIP, SHIM6)
-MAX_EXTENSIONS = 8
+MAX_EXTENSIONS = 6
+"""RFC 8200 section 4.1 lists six that can be walked, each once, destination options twice."""
 
 
 class Header(NamedTuple):
@@ -74,24 +75,26 @@ def parse(p: View) -> Header:
     elif total_length > size_of(p):
         verdict = BAD_TOTAL_LENGTH
     else:
+        q = advance(p, LENGTH)
         for _ in range(MAX_EXTENSIONS):
             if not is_extension(protocol) or offset:
                 break
-            if length + 8 > total_length or not need(p, length + 8):
+            if not need(q, 8):
                 verdict = TRUNCATED
                 break
-            here, protocol = protocol, u8(p, length)
+            here, protocol = protocol, u8(q, 0)
             if here == FRAGMENT:
-                field = u16(p, length + 2)
-                offset, more, identification, fragmented = field & 0xFFF8, field & 1, u32(p, length + 4), 1
-                length += 8
+                field, identification, fragmented = u16(q, 2), u32(q, 4), 1
+                offset, more, size = field & 0xFFF8, field & 1, 8
             elif here == AUTHENTICATION:
-                length += (u8(p, length + 1) + 2) * 4
+                size = (u8(q, 1) + 2) * 4
             else:
-                length += (u8(p, length + 1) + 1) * 8
+                size = (u8(q, 1) + 1) * 8
+            length += size
             if length > total_length:
                 verdict = TRUNCATED
                 break
+            q = advance(q, size)
         if verdict == OK and is_extension(protocol) and not offset:
             verdict = TOO_MANY_HEADERS
     return Header(

@@ -6,8 +6,9 @@ the type of the context; the kernel's compiler registers a third.
 
 Theory. A *context* is where a packet lives and can grow: a `Frame` here, a cell of four addresses for compiled code,
 `xdp_md` in the kernel. `view(context)` looks at it: where it starts and where it ends. Ask `need(p, n)` once, then
-read and write inside those n bytes. A view stays valid until its context grows or shrinks; then take a new one. That
-is the discipline the kernel's verifier enforces, and it costs nothing to keep it everywhere. Numbers are big-endian
+read and write inside those n bytes, at constant offsets; what lies a computed distance away is reached by `advance`,
+and then asked for. A view stays valid until its context grows or shrinks; then take a new one. That is the discipline
+the kernel's verifier enforces, and it costs nothing to keep it everywhere. Numbers are big-endian
 on the wire and plain host integers here: `u16(p, 12) == 0x0800`.
 
 Trap. Here an access outside the view raises; compiled, nothing checks it again: that is what makes it fast, and what
