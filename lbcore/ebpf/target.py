@@ -1,0 +1,166 @@
+"""The kernel as a numba target: the same front end, LLVM's BPF back end.
+
+Rule of this file: it knows numba and LLVM, nothing about programs, maps or the kernel's system calls.
+
+Theory. numba types and lowers a function for a *target*: a context that lowers, a code generator that owns a target
+machine, a dispatcher that compiles callees. This one borrows everything from the CPU's and replaces the machine. What
+numba would do to run a function (wrappers for the interpreter, an execution engine, reference counting) is left out.
+Callees are linked into one module, made internal and inlined: a BPF program is one function, and that is also what
+the verifier follows best. Line numbers travel along as debug information; LLVM turns them into BTF.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from typing import Any
+
+from llvmlite import binding as llvm
+from numba.core import codegen, compiler, cpu, typing
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.descriptors import TargetDescriptor
+from numba.core.dispatcher import Dispatcher
+from numba.core.target_extension import (
+    Generic,
+    JitDecorator,
+    dispatcher_registry,
+    jit_registry,
+    target_override,
+    target_registry,
+)
+
+TRIPLE = "bpfel"
+LAYOUT = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"
+CPU = "v3"
+
+
+class Kernel(Generic):  # type: ignore[misc]
+    """The target's place in numba's hierarchy: it takes whatever is written for every target."""
+
+
+target_registry["bpf"] = Kernel
+
+
+class Library(codegen.CPUCodeLibrary):  # type: ignore[misc]
+    """A module and the modules it calls into, linked and left unoptimised: `compiler` optimises the whole at once."""
+
+    def _optimize_functions(self, module: Any) -> None:
+        module.data_layout = LAYOUT
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_specific(self) -> None:
+        pass
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return 0
+
+
+class Codegen(codegen.CPUCodegen):  # type: ignore[misc]
+    """Modules with the kernel's triple and layout, and a machine that emits BPF."""
+
+    _library_class = Library
+
+    def _init(self, module: Any) -> None:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+        self._data_layout = LAYOUT
+        self._tm = llvm.Target.from_triple(TRIPLE).create_target_machine(cpu=CPU, opt=2)
+        self._target_data = llvm.create_target_data(LAYOUT)
+        self._tm_features = ""
+        self._loopvect, self._opt_level = False, 0
+
+    def _create_empty_module(self, name: str) -> Any:
+        module = super()._create_empty_module(name)
+        module.triple, module.data_layout = TRIPLE, LAYOUT
+        return module
+
+    def _add_module(self, module: Any) -> None:
+        return None
+
+    def set_env(self, name: str, environment: Any) -> None:
+        return None
+
+
+class Context(cpu.CPUContext):  # type: ignore[misc]
+    """Lowers like the CPU's, without anything that exists to be called from Python."""
+
+    def init(self) -> None:
+        self.is32bit = False
+        self._internal_codegen = Codegen("lbcore.ebpf")
+
+    def create_cpython_wrapper(self, *arguments: Any, **options: Any) -> None:
+        return None
+
+    def create_cfunc_wrapper(self, *arguments: Any, **options: Any) -> None:
+        return None
+
+    def post_lowering(self, module: Any, library: Any) -> None:
+        return None
+
+    def get_executable(self, library: Any, description: Any, environment: Any) -> object:
+        """Nothing to call; but numba finds callees again by this object, so each has one of its own."""
+        return object()
+
+
+class Target(TargetDescriptor):  # type: ignore[misc]
+    options = cpu.CPUTargetOptions
+
+    @cached_property
+    def target_context(self) -> Context:
+        return Context(self.typing_context, self._target_name)
+
+    @cached_property
+    def typing_context(self) -> Any:
+        return typing.Context()
+
+
+target = Target("bpf")
+
+
+class BpfDispatcher(Dispatcher):  # type: ignore[misc]
+    targetdescr = target
+
+    def compile(self, signature: Any) -> Any:
+        with target_override("bpf"):
+            return super().compile(signature)
+
+    def add_overload(self, compiled: Any) -> None:
+        """Remember the compiled callee; there is nothing here that the interpreter could call."""
+        self.overloads[tuple(compiled.signature.args)] = compiled
+
+
+dispatcher_registry[Kernel] = BpfDispatcher
+
+
+class jit(JitDecorator):  # type: ignore[misc]
+    """What numba's `overload` uses to compile a callee for this target."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.options = options
+
+    def __call__(self, function: Any) -> Any:
+        return BpfDispatcher(py_func=function, targetoptions={"nopython": True, "error_model": "numpy", "debug": True})
+
+
+jit_registry[Kernel] = jit
+
+
+@global_compiler_lock  # type: ignore[untyped-decorator]
+def lower(function: Any, arguments: tuple[Any, ...], result: Any) -> tuple[Any, str]:
+    """numba's front end and lowering for one function: (LLVM module with all callees linked in, the function's name)."""
+    flags = compiler.Flags()
+    flags.nrt = False
+    flags.debuginfo = True
+    flags.dbg_directives_only = True
+    flags.error_model = "numpy"
+    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+    with target_override("bpf"):
+        target.typing_context.refresh()
+        target.target_context.refresh()
+        made = compiler.compile_extra(
+            target.typing_context, target.target_context, function, arguments, result, flags, {}
+        )
+    made.library._ensure_finalized()
+    return made.library._final_module, made.fndesc.llvm_func_name
