@@ -4,7 +4,7 @@
     python3 book.py lab [JUPYTERLAB ARGUMENTS]    open the book in the browser (the first time: a minute or two)
     python3 book.py test [PYTEST ARGUMENTS]       run every check; with arguments, only the tests, with those arguments
     python3 book.py setup                         only make .venv, or bring it up to date
-    python3 book.py lock [UV ARGUMENTS]           renew requirements.lock and binder/requirements.txt (--upgrade: newest)
+    python3 book.py lock [UV ARGUMENTS]           renew requirements.lock and binder/requirements.txt (--upgrade)
 
 Everything stays in this folder: .tools holds uv (unless uv is on PATH), .venv the packages that requirements.lock names
 by version and hash. Deleting both undoes it all; the next command makes them again.
@@ -12,7 +12,7 @@ by version and hash. Deleting both undoes it all; the next command makes them ag
 
 import sys
 
-if sys.version_info < (3, 11):  # before any other import, in syntax that Python 3.6 can read, so that this can be said
+if sys.version_info < (3, 11):  # noqa: UP036 - first of all, and in syntax that Python 3.6 reads, to be able to say it
     sys.exit(
         "book.py needs Python 3.11 or newer, and {} is Python {}.{}.\n"
         "Run it with a newer one, for instance: python3.12 book.py lab".format(sys.executable, *sys.version_info[:2])
@@ -25,7 +25,9 @@ if sys.platform == "win32":
 import ast
 import contextlib
 import fcntl
+import functools
 import hashlib
+import json
 import os
 import platform
 import shutil
@@ -37,10 +39,12 @@ ROOT = Path(__file__).resolve().parent
 LOCK = ROOT / "requirements.lock"
 BINDER = ROOT / "binder" / "requirements.txt"
 PROJECT = ROOT / "pyproject.toml"
-TOOLS = ROOT / ".tools"
+OWN_UV = ROOT / ".tools" / "bin" / "uv"
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "book.stamp"  # written last: what .venv was made from
+SETTINGS = VENV / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
+PIP = (sys.executable, "-m", "pip")
 
 # Where tools keep their files when the home folder cannot be written: a folder of .cache for each.
 HOMELESS = {
@@ -55,7 +59,7 @@ HOMELESS = {
 
 # uv does not read pip's configuration. Who taught pip a mirror or a proxy should not have to say it twice, and the
 # hashes of the lock make any source as good as another. uv's own settings, where there are any, come first.
-PIP_TO_UV = {
+PIP_TO_UV = {  # pip's option: uv's variable, and what stands between several values there
     "index-url": ("UV_DEFAULT_INDEX", " "),
     "extra-index-url": ("UV_INDEX", " "),
     "find-links": ("UV_FIND_LINKS", ","),
@@ -63,11 +67,14 @@ PIP_TO_UV = {
     "proxy": ("ALL_PROXY", ""),
 }
 
-NOTEBOOKS = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=60"]
-NOTEBOOKS += ["--nbval-sanitize-with=tests/nbval_sanitize.cfg", "chapters", "labs/solutions"]
-CHECKS = [  # what, pytest's arguments, what changes in the environment
+# JupyterLab asks at its first start whether it may fetch news, and looks for new versions of itself. Not in a book.
+QUIET = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+
+NOTEBOOKS = ["chapters", "labs/solutions", "--nbval", "--nbval-current-env", "--nbval-cell-timeout=60"]
+NOTEBOOKS += ["--nbval-sanitize-with=tests/nbval_sanitize.cfg"]
+CHECKS = [  # what, arguments of pytest, what changes in the environment
     ("tests", ["tests"], {}),
-    ("notebooks, this machine's tier", NOTEBOOKS, {}),
+    ("notebooks, own tier", NOTEBOOKS, {}),
     ("notebooks, tier 0", NOTEBOOKS, {"LBCORE_TIER": "0"}),
 ]
 
@@ -76,8 +83,8 @@ class Trouble(Exception):
     """What could not be done and what to do about it, in words for the reader."""
 
 
-def environment() -> "dict[str, str]":
-    """The environment of everything started here: .venv first on PATH, no file outside this folder if home is closed."""
+def environment() -> dict[str, str]:
+    """What is started here sees .venv first on PATH, and writes only to this folder when home cannot be written."""
     env = dict(os.environ, VIRTUAL_ENV=str(VENV))
     env["PATH"] = f"{VENV / 'bin'}{os.pathsep}{env.get('PATH', os.defpath)}"
     if not os.access(env.get("HOME", os.path.expanduser("~")), os.W_OK):
@@ -86,62 +93,73 @@ def environment() -> "dict[str, str]":
     return env
 
 
-def run(command: list, env: "dict[str, str]", trouble: str) -> None:
+def run(*command, env: dict[str, str], trouble: str, **options) -> None:
     """Run `command` in this folder; if it fails, its own words stand above and `trouble` says what they mean."""
-    if subprocess.run([str(word) for word in command], cwd=ROOT, env=env).returncode:
+    if subprocess.run([str(word) for word in command], cwd=ROOT, env=env, **options).returncode:
         raise Trouble(trouble)
 
 
-# ---- setup: .tools/bin/uv, then .venv ----
+def answer(*command, env: dict[str, str]) -> "str | None":
+    """What `command` prints, or None when it does not run or fails."""
+    try:
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+    except OSError:
+        return None
+    return None if done.returncode else done.stdout
 
 
-def pip_settings(env: "dict[str, str]") -> "dict[str, str]":
-    """What pip was told about where packages come from, in uv's names; nothing if uv was told something itself."""
-    homes = (env.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "/etc")
-    if any(name.startswith("UV_") and "INDEX" in name for name in env) or any(
-        Path(h, "uv/uv.toml").exists() for h in homes
-    ):
-        return {}
-    listing = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], env=env, capture_output=True, text=True
-    ).stdout
-    told = {}
-    for scope in ("global.", "install.", ":env:."):  # a later one wins, as in pip
-        for line in listing.splitlines():
-            key, _, value = line.partition("=")
-            if key.startswith(scope):
-                told[key[len(scope) :]] = ast.literal_eval(value).split()
-    found = {name: joint.join(told[key]) for key, (name, joint) in PIP_TO_UV.items() if key in told}
-    return dict(found, UV_INDEX_STRATEGY="unsafe-best-match")  # pip's way: the newest from anywhere; the hashes decide
-
-
-def find_uv(env: "dict[str, str]") -> str:
-    """The uv on PATH if it runs, else our own in .tools, fetched with pip (`--target` never touches the system's Python)."""
-    for uv in (shutil.which("uv"), str(TOOLS / "bin" / "uv")):
-        with contextlib.suppress(OSError):
-            if uv and subprocess.run([uv, "--version"], env=env, capture_output=True).returncode == 0:
-                return uv
-    pip = [sys.executable, "-m", "pip"]
-    if subprocess.run([*pip, "--version"], env=env, capture_output=True).returncode:
-        raise Trouble(
-            f"{sys.executable} has no pip. Install it (Debian, Ubuntu: apt install python3-pip; Fedora: dnf install\n"
-            "python3-pip; any: python3 -m ensurepip), or install uv, and run the same command again."
-        )
-    print("book.py: fetching uv into .tools", flush=True)
-    shutil.rmtree(TOOLS, ignore_errors=True)  # the remains of an interrupted fetch
-    options = ["--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--retries=2", "--target", TOOLS]
-    # Neither setting fits --target, and both are common on shared machines.
-    run([*pip, "install", *options, "uv"], dict(env, PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0"), not_fetched("uv"))
-    return str(TOOLS / "bin" / "uv")
+# ---- setup: uv, then .venv ----
 
 
 def not_fetched(what: str) -> str:
     """The advice for a download that failed."""
     return (
         f"Could not fetch {what}; the lines above say why.\n"
-        "Setting up needs the network once. Behind a proxy set HTTPS_PROXY; for a mirror, pip's own configuration is\n"
-        "enough (pip config set global.index-url ...). Then run the same command again: it goes on where this one ended."
+        "Setting up needs the network once. Behind a proxy set HTTPS_PROXY; for a mirror, pip's own configuration\n"
+        "(pip config set global.index-url ...) is enough. Then run the same command again: nothing is fetched twice."
     )
+
+
+def pip_settings(env: dict[str, str]) -> dict[str, str]:
+    """Where pip was told to look for packages, in uv's names; nothing if uv itself was told something."""
+    homes = (env.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "/etc")
+    told_by_file = any(os.path.exists(os.path.join(home, "uv", "uv.toml")) for home in homes)
+    if told_by_file or any(name.startswith("UV_") and "INDEX" in name for name in env):
+        return {}
+    listing = (answer(*PIP, "config", "list", env=env) or "").splitlines()
+    told = {}
+    for scope in ("global.", "install.", ":env:."):  # a later one wins, as in pip
+        for key, _, value in (line.partition("=") for line in listing):
+            if key.startswith(scope):
+                told[key[len(scope) :]] = ast.literal_eval(value)
+    known = [(key, name, joint) for key, (name, joint) in PIP_TO_UV.items() if key in told]
+    found = {name: joint.join(told[key].split()) if joint else told[key] for key, name, joint in known}
+    return dict(found, UV_INDEX_STRATEGY="unsafe-best-match")  # as pip: every source is equal; the hashes decide
+
+
+def find_uv(env: dict[str, str]) -> str:
+    """The uv on PATH if it runs, else our own, fetched with pip, whose --target leaves the system's Python alone."""
+    for uv in (shutil.which("uv"), str(OWN_UV)):
+        if uv and answer(uv, "--version", env=env):
+            return uv
+    if not answer(*PIP, "--version", env=env):
+        raise Trouble(
+            f"{sys.executable} has no pip. Install it (Debian, Ubuntu: apt install python3-pip; Fedora: dnf install\n"
+            "python3-pip; elsewhere: python3 -m ensurepip), or install uv, and run the same command again."
+        )
+    print("book.py: fetching uv into .tools", flush=True)
+    target = OWN_UV.parent.parent
+    shutil.rmtree(target, ignore_errors=True)  # the remains of an interrupted fetch
+    options = ("--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--retries=2", "--target", target)
+    env = dict(env, PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0")  # common on shared machines, and neither fits --target
+    run(*PIP, "install", *options, "uv", env=env, trouble=not_fetched("uv, the package installer"))
+    return str(OWN_UV)
+
+
+def uv_ready(env: dict[str, str]) -> "functools.partial[None]":
+    """`run`, with uv as its command."""
+    certificates = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}  # the system's: a company's proxy is known there
+    return functools.partial(run, find_uv(env), env={**certificates, **pip_settings(env), **env})
 
 
 @contextlib.contextmanager
@@ -156,7 +174,7 @@ def alone():
         os.close(folder)
 
 
-def setup() -> "dict[str, str]":
+def setup() -> dict[str, str]:
     """Make .venv what requirements.lock says, unless it is that already; returns the environment to run things in."""
     env = environment()
     ground = f"Python {platform.python_version()} on {platform.machine()} in {ROOT}\n"
@@ -165,35 +183,20 @@ def setup() -> "dict[str, str]":
         stamp = STAMP.read_text() if PYTHON.exists() and STAMP.exists() else ""
         if stamp == wanted:
             return env
-        uv = find_uv(env)
-        # The system's certificates, as pip and browsers use: a company's proxy is known there.
-        told = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1", **pip_settings(env), **env}
-        if not stamp.startswith(ground):  # none, unfinished, or made for another Python or place: from the start
+        uv = uv_ready(env)
+        if not stamp.startswith(ground):  # never finished, or made for another Python or place: from the start
             if VENV.exists():
                 shutil.rmtree(VENV)
-            # Inside a virtual environment, even our own that has just gone, the Python it was made from.
+            # Inside a virtual environment (even the one that has just gone), the Python that it was made from.
             python = getattr(sys, "_base_executable", sys.executable)
-            run(
-                [uv, "venv", "--quiet", "--python", python, VENV],
-                told,
-                "uv could not make .venv; the lines above say why.",
-            )
+            uv("venv", "-q", "-p", python, VENV, trouble="uv could not make .venv; the lines above say why.")
         STAMP.unlink(missing_ok=True)
         print("book.py: making .venv what requirements.lock says", flush=True)
-        run([uv, "pip", "sync", "--python", PYTHON, LOCK], told, not_fetched("the packages of requirements.lock"))
-        install = [
-            uv,
-            "pip",
-            "install",
-            "--quiet",
-            "--python",
-            PYTHON,
-            "--no-deps",
-            "--no-build-isolation",
-            "--editable",
-            ROOT,
-        ]
-        run(install, told, "uv could not install lbcore from this folder; the lines above say why.")
+        uv("pip", "sync", "-p", PYTHON, LOCK, trouble=not_fetched("the packages that requirements.lock names"))
+        project = ("--no-deps", "--no-build-isolation", "-e", ROOT)
+        uv("pip", "install", "-q", "-p", PYTHON, *project, trouble="lbcore could not be installed; see above.")
+        SETTINGS.parent.mkdir(parents=True, exist_ok=True)
+        SETTINGS.write_text(json.dumps(QUIET))
         STAMP.write_text(wanted)
     return env
 
@@ -201,78 +204,54 @@ def setup() -> "dict[str, str]":
 # ---- the commands ----
 
 
-def lab(arguments: "list[str]") -> int:
-    """JupyterLab on this machine only, on the first page; this process becomes it, so Ctrl-C and signals are its own."""
+def lab(arguments: list[str]) -> int:
+    """JupyterLab, for this machine only, on the first page. This process becomes it, so Ctrl-C is its own."""
     env = setup()
-    command = [str(PYTHON), "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}", "--ServerApp.ip=127.0.0.1"]
+    command = [str(PYTHON), "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={ROOT}"]
     command += ["--LabApp.default_url=/lab/tree/chapters/00-start-here.ipynb"]
     if os.geteuid() == 0:
-        command += ["--allow-root"]  # containers, and machines where root is lent for the kernel chapters
+        command += ["--allow-root"]  # containers, and machines where root is lent for the kernel's chapters
     sys.stdout.flush()
-    os.chdir(ROOT)
     os.execve(PYTHON, command + arguments, env)
 
 
-def test(arguments: "list[str]") -> int:
+def test(arguments: list[str]) -> int:
     """Every check, its own closing line after each, and a table; 1 if any failed."""
     env = setup()
-    checks = [("tests", arguments, {})] if arguments else CHECKS
     rows = []
-    for what, words, changes in checks:
-        print(f"\n---- {what} ----", flush=True)
+    for what, words, changes in [("tests", arguments, {})] if arguments else CHECKS:
+        print(f"\n==== {what} ====", flush=True)
         start = time.monotonic()
         pytest = [str(PYTHON), "-m", "pytest", "-n", "2", "--dist", "loadfile", *words]
         status = subprocess.run(pytest, cwd=ROOT, env=dict(env, **changes)).returncode
         rows.append((what, f"FAILED ({status})" if status else "passed", time.monotonic() - start))
-    print("\n{:<32}{:<12}{:>8}".format("what", "result", "seconds"))
+    print("\n{:<24}{:<12}{:>8}".format("what", "result", "seconds"))
     for row in rows:
-        print("{:<32}{:<12}{:>8.1f}".format(*row))
+        print("{:<24}{:<12}{:>8.1f}".format(*row))
     return int(any(result != "passed" for _, result, _ in rows))
 
 
-def lock(arguments: "list[str]") -> int:
-    """Pin what pyproject.toml asks for, for every platform, and the part of it that Binder needs: two files, one run."""
+def lock(arguments: list[str]) -> int:
+    """Pin what pyproject.toml asks for, on every platform, and the part that Binder needs: two files, one run."""
     import tomllib
 
-    env = environment()
-    told = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1", **pip_settings(env), **env}
-    compile_ = [find_uv(env), "pip", "compile", "--quiet", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
-    everything = [
-        "--universal",
-        "--generate-hashes",
-        "--python-version",
-        "3.11",
-        "--extra",
-        "test",
-        PROJECT,
-        "-o",
-        LOCK,
-    ]
-    run(compile_ + everything + arguments, told, not_fetched("the versions to choose from"))
+    uv = uv_ready(environment())
+    pin = functools.partial(uv, "pip", "compile", "-q", "--no-header", "--no-emit-index-url", "--no-emit-find-links")
+    everything = ("--universal", "--generate-hashes", "--python-version=3.11", "--extra=test", PROJECT, "-o", LOCK)
+    pin(*everything, *arguments, trouble=not_fetched("the versions to choose from"))
     # Binder brings a JupyterLab and all that serves it: the pins are those of the book's other needs.
     needs = tomllib.loads(PROJECT.read_text())["project"]["dependencies"]
     needs = "\n".join(need for need in needs if not need.startswith("jupyterlab"))
-    here = [
-        "--python-version",
-        "3.12",
-        "--python-platform",
-        "linux",
-        "--no-annotate",
-        "--constraints",
-        LOCK,
-        "-",
-        "-o",
-        BINDER,
-    ]
-    BINDER.unlink(missing_ok=True)
-    subprocess.run([str(word) for word in compile_ + here], input=needs, text=True, cwd=ROOT, env=told, check=True)
+    binder = ("--python-platform=linux", "--python-version=3.12", "--no-annotate", "-c", LOCK, "-", "-o", BINDER)
+    BINDER.unlink(missing_ok=True)  # so that the lock alone decides
+    pin(*binder, input=needs, text=True, trouble=not_fetched("what Binder needs"))
     return 0
 
 
 COMMANDS = {"lab": lab, "test": test, "setup": lambda arguments: setup() and 0, "lock": lock}
 
 
-def main(argv: "list[str]") -> int:
+def main(argv: list[str]) -> int:
     """Run `book.py ARGV`; 0 when all is well."""
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(__doc__.strip())
@@ -285,9 +264,9 @@ def main(argv: "list[str]") -> int:
     except Trouble as trouble:
         print(f"\nbook.py: {trouble}", file=sys.stderr)
     except OSError as error:
-        print(f"\nbook.py: {error}. Everything is kept in {ROOT}: it must be writable.", file=sys.stderr)
+        print(f"\nbook.py: {error}\nEverything is kept in {ROOT}: it must be complete and writable.", file=sys.stderr)
     except KeyboardInterrupt:
-        print("\nbook.py: stopped; the same command goes on where this one ended.", file=sys.stderr)
+        print("\nbook.py: stopped. The same command goes on where this one ended.", file=sys.stderr)
         return 130
     return 1
 
