@@ -6,8 +6,8 @@
     python3 book.py setup                         only make .venv, or bring it up to date
     python3 book.py lock [UV ARGUMENTS]           renew requirements.lock and binder/requirements.txt (--upgrade)
 
-Everything stays in this folder: .tools holds uv (unless uv is on PATH), .venv the packages that requirements.lock names
-by version and hash. Deleting both undoes it all; the next command makes them again.
+.tools holds uv (unless uv is on PATH), .venv the packages that requirements.lock names by version and hash. Delete
+both and everything is undone; the next command makes them again.
 """
 
 import sys

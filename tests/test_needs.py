@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from lbcore.testbed import capabilities
+from tests import vectors
 
 HEAD = "import pytest\nfrom tests import needs, vectors\n"
 NO_SUCH = "no-such-program"
@@ -14,17 +13,18 @@ NO_SUCH = "no-such-program"
 
 @pytest.fixture
 def judge(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
-    """Runs a test file under needs.py in a process of its own: (outcomes, output)."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    """Runs a test file under needs.py: (outcomes, output)."""
+    monkeypatch.setattr(vectors, "BESIDE", (pytester.path / "beside",))
     for name in ("CI", "LBCORE_NO_SKIPS", "LBCORE_VECTORS", "LBCORE_TIER", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makeconftest('pytest_plugins = ["tests.needs"]')
 
     def run(source: str, **env: str) -> tuple[dict[str, int], str]:
         for name, value in env.items():
             monkeypatch.setenv(name, value)
         pytester.makepyfile(HEAD + source)
-        result = pytester.runpytest_subprocess("-ra", "--strict-markers", "-p", "no:cacheprovider")
+        result = pytester.runpytest_inprocess("-ra", "--strict-markers", "-p", "no:cacheprovider")
         return result.parseoutcomes(), result.stdout.str()
 
     return run
@@ -55,12 +55,11 @@ def test_one_of_several_programs_is_enough(judge) -> None:
     assert judge(f'@needs.command("{NO_SUCH}", "sh")\ndef test_it(): pass', CI="true")[0] == {"passed": 1}
 
 
-WANTS_TIER = """
-from lbcore.testbed import capabilities
-capabilities.machine = lambda: capabilities.Machine({tier}, {natural}, [])
-pytestmark = needs.tier(1)
-def test_it(): pass
-"""
+WANTS_TIER = "pytestmark = needs.tier(1)\ndef test_it(): pass"
+
+
+def set_tier(monkeypatch: pytest.MonkeyPatch, tier: int, natural: int) -> None:
+    monkeypatch.setattr(capabilities, "machine", lambda: capabilities.Machine(tier, natural, []))
 
 
 @pytest.mark.parametrize(
@@ -68,20 +67,20 @@ def test_it(): pass
     [(1, 1, "passed"), (2, 2, "passed"), (0, 0, "skipped"), (0, 1, "errors"), (0, 2, "errors")],
 )
 def test_a_tier_may_be_skipped_only_where_the_machine_has_not_got_it(
-    judge, tier: int, natural: int, outcome: str
+    judge, monkeypatch: pytest.MonkeyPatch, tier: int, natural: int, outcome: str
 ) -> None:
-    assert judge(WANTS_TIER.format(tier=tier, natural=natural), CI="true")[0] == {outcome: 1}
+    set_tier(monkeypatch, tier, natural)
+    assert judge(WANTS_TIER, CI="true")[0] == {outcome: 1}
 
 
-def test_a_forced_tier_skips_in_words_outside_ci(judge) -> None:
-    outcomes, output = judge(WANTS_TIER.format(tier=0, natural=2))
+def test_a_forced_tier_skips_in_words_outside_ci(judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_tier(monkeypatch, tier=0, natural=2)
+    outcomes, output = judge(WANTS_TIER)
     assert outcomes == {"skipped": 1}
     assert f"{capabilities.VARIABLE} forces 0" in output
 
 
 WANTS_VECTORS = """
-from pathlib import Path
-vectors.BESIDE = (Path("beside"),)
 @needs.vectors("one.json")
 def test_marked(): pass
 def test_called(): assert vectors.load("one.json") == [1]
@@ -128,8 +127,7 @@ def test_a_bare_skip_is_a_failure_anywhere(judge, source: str) -> None:
 
 
 def test_vectors_missing_at_import_skip_the_file(judge) -> None:
-    source = 'from pathlib import Path\nvectors.BESIDE = (Path("beside"),)\nCASES = vectors.load("one.json")\n'
-    assert judge(source + "def test_it(): pass")[0] == {"skipped": 1}
+    assert judge('CASES = vectors.load("one.json")\ndef test_it(): pass')[0] == {"skipped": 1}
 
 
 def test_an_expected_failure_is_no_skip(judge) -> None:
