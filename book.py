@@ -44,7 +44,8 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "book.stamp"  # written last: what .venv was made from
 SETTINGS = VENV / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
-PIP = (sys.executable, "-m", "pip")
+HOST = getattr(sys, "_base_executable", "") if sys.prefix == str(VENV) else sys.executable  # any Python but .venv's own
+PIP = (HOST, "-m", "pip")
 
 # Where tools keep their files when the home folder cannot be written: a folder of .cache for each.
 HOMELESS = {
@@ -144,7 +145,7 @@ def find_uv(env: dict[str, str]) -> str:
             return uv
     if not answer(*PIP, "--version", env=env):
         raise Trouble(
-            f"{sys.executable} has no pip. Install it (Debian, Ubuntu: apt install python3-pip; Fedora: dnf install\n"
+            f"{HOST} has no pip. Install it (Debian, Ubuntu: apt install python3-pip; Fedora: dnf install\n"
             "python3-pip; elsewhere: python3 -m ensurepip), or install uv, and run the same command again."
         )
     print("book.py: fetching uv into .tools", flush=True)
@@ -187,9 +188,7 @@ def setup() -> dict[str, str]:
         if not stamp.startswith(ground):  # never finished, or made for another Python or place: from the start
             if VENV.exists():
                 shutil.rmtree(VENV)
-            # Inside a virtual environment (even the one that has just gone), the Python that it was made from.
-            python = getattr(sys, "_base_executable", sys.executable)
-            uv("venv", "-q", "-p", python, VENV, trouble="uv could not make .venv; the lines above say why.")
+            uv("venv", "-q", "-p", HOST, VENV, trouble="uv could not make .venv; the lines above say why.")
         STAMP.unlink(missing_ok=True)
         print("book.py: making .venv what requirements.lock says", flush=True)
         uv("pip", "sync", "-p", PYTHON, LOCK, trouble=not_fetched("the packages that requirements.lock names"))
