@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 from nbformat import NotebookNode
 
 from lbcore.notebooks import normal
@@ -49,17 +48,15 @@ def examine(product: Product, everything: list[Product]) -> Iterator[Problem]:
         yield Problem(path, "", str(error), "correct the source")
         return
     try:
-        text = product.path.read_text(encoding="utf-8")
-        notebook = nbformat.reads(text, as_version=4)
-        nbformat.validate(notebook)
+        notebook = normal.read(product.path)
     except FileNotFoundError:
         yield Problem(path, "", f"missing; its source is {product.entry.path}", mend)
         return
-    except (ValueError, nbformat.ValidationError) as error:
-        yield Problem(path, "", f"not a valid notebook: {str(error).splitlines()[0]}", mend)
+    except ValueError as error:
+        yield Problem(path, "", str(error).removeprefix(f"{path}: "), mend)
         return
     findings = [*cells(expected, notebook, product), *metadata(expected, notebook), *digests(notebook)]
-    if not findings and text != normal.dumps(notebook):
+    if not findings and product.path.read_text(encoding="utf-8") != normal.dumps(notebook):
         findings = [("", "its JSON is not written the way the build writes it")]
     for cell, what in findings:
         yield Problem(path, cell, what, mend)

@@ -14,10 +14,9 @@ import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import nbformat
 from nbformat import NotebookNode
 
-from lbcore.notebooks import numbers
+from lbcore.notebooks import normal, numbers
 from lbcore.notebooks.problem import Problem
 from lbcore.notebooks.source import draft, products
 
@@ -145,10 +144,12 @@ def problems(root: Path) -> list[Problem]:
     everything = products(root)
     found = []
     for product in everything:
-        if not product.runs or not product.path.exists():  # a missing product is the guard's finding
+        if not product.runs:
             continue
-        lines = draft(product, everything).lines
-        notebook = nbformat.read(product.path, as_version=4)
+        try:
+            notebook, lines = normal.read(product.path), draft(product, everything).lines
+        except (FileNotFoundError, ValueError):  # the guard says what is wrong with it
+            continue
         for index, what, mend in measure(notebook, CHAPTER if product.kind == "chapter" else SOLUTION):
             line = lines[index] if index is not None and index < len(lines) else None
             cell = "" if index is None else f"cell {index + 1} ({product.entry.path}:{line})"
