@@ -47,9 +47,9 @@ UNITS = "ns µs us ms s seconds? minutes? hours? days? bytes? B [kKMGT]i?B bits?
 UNITS += " [kM]?pps [kM]?rps cycles? times fold instructions? km dollars? euros? packets?/s requests?/s"
 NUMBER = re.compile(
     r"(?<![\w.:#@/])(?<![A-Za-z]-)"
-    r"(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)"
+    r"(?P<digits>\d{1,3}(?:,\d{3}){1,9}(?:\.\d{1,30})?|\d{1,30}(?:\.\d{1,30})?)"
     r"(?P<scale> ?(?:thousand|million|billion|trillion)\b)?"
-    rf"(?P<unit> ?(?:%|percent\b|per cent\b|×|x\b|(?:{'|'.join(UNITS.split())})(?![\w-])))?"
+    rf"(?P<unit>x\b| ?(?:%|percent\b|per cent\b|×|(?:{'|'.join(UNITS.split())})(?![\w-])))?"
     r"(?![\w]|-[A-Za-z]|[.,:]\d)"
 )
 SCALES = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
