@@ -42,8 +42,14 @@ def main(argv: list[str]) -> int:
         return 1
     if wanted.command == "build":
         return builder.main(products, chosen, root, fresh=wanted.fresh)
-    print("check: not there yet", file=sys.stderr)
-    return 1
+
+    from lbcore.notebooks import check as guard
+    from lbcore.notebooks import style
+
+    found = guard.problems(root) + (style.problems(root) if wanted.style else [])
+    shown = [one for one in found if not wanted.names or one.path in {str(product.path) for product in chosen}]
+    print("\n".join(map(str, shown)) if shown else f"{len(chosen)} notebooks are what their sources say")
+    return int(bool(shown))
 
 
 def select(products: list[Product], names: list[str]) -> list[Product]:

@@ -106,15 +106,18 @@ def explain(product: Product, made: Draft, index: int, error: Exception) -> str:
     """What an author needs: file and line in the source, the exception, and the way to it."""
     cell, start = made.notebook.cells[index], made.lines[index] or 1
     failed: Any = next((output for output in cell.outputs if output.output_type == "error"), None)
-    if failed is None:
-        what = {CellTimeoutError: f"still running after {CELL_SECONDS} s", DeadKernelError: "the kernel died"}
-        return f"{product.entry.path}:{start}: {what.get(type(error), error)}; {product.path} is as it was"
+    trace = ANSI.sub("", "\n".join(failed.traceback)) if failed else ""
+    if isinstance(error, CellTimeoutError):
+        what, trace = f"still running after {CELL_SECONDS} s", ""  # the interrupt's trace is not the author's
+    elif failed:
+        what = f"{failed.ename}: {failed.evalue}"
+    else:
+        what = "the kernel died"
     count = 1 + sum(map(normal.executed, made.notebook.cells[:index]))
-    trace = ANSI.sub("", "\n".join(failed.traceback))
     frames = re.findall(rf"Cell In\[{count}\], line (\d+)", trace)
     line = start + int(frames[-1]) - 1 if frames else start
-    indented = "\n".join("    " + text for text in trace.split("\n"))
-    return f"{product.entry.path}:{line}: {failed.ename}: {failed.evalue}\n{indented}\n  {product.path} is as it was"
+    indented = "".join(f"    {text}\n" for text in trace.splitlines())
+    return f"{product.entry.path}:{line}: {what}\n{indented}  {product.path} is as it was"
 
 
 def normalise(notebook: NotebookNode, sanitise: normal.Rules) -> None:
@@ -133,9 +136,9 @@ def normalise(notebook: NotebookNode, sanitise: normal.Rules) -> None:
 def keep_measured(notebook: NotebookNode, path: Path) -> None:
     """Put back the stored outputs of measured cells if no code has changed and nobody touched the product."""
     try:
-        old = nbformat.read(path, as_version=4)
+        old = normal.read(path)
         intact = old.metadata["book"]["outputs"] == normal.output_digest(old)
-    except (FileNotFoundError, KeyError, ValueError):
+    except (FileNotFoundError, KeyError, ValueError):  # no old product, or not one of ours: nothing to keep
         return
     before, now = ([cell for cell in one.cells if cell.cell_type == "code"] for one in (old, notebook))
     if not intact or [cell.id for cell in before] != [cell.id for cell in now]:
@@ -149,12 +152,18 @@ def refuse_paths(product: Product, made: Draft, root: Path) -> None:
     """Raise CellFailed when an output shows where on this machine the book was built."""
     private = [f"{folder}{os.sep}" for folder in (root.resolve(), Path.home()) if len(folder.parts) > 1]
     for cell, line in zip(made.notebook.cells, made.lines, strict=True):
-        text = str(cell.get("outputs", ""))
+        text = str([words(output) for output in cell.get("outputs", [])])
         for found in (path for path in private if path in text):
             raise CellFailed(
                 f"{product.entry.path}:{line}: the output shows a path of this machine, {found}; "
                 f"print a relative one; {product.path} is as it was"
             )
+
+
+def words(output: NotebookNode) -> dict[str, Any]:
+    """An output without its pictures, whose base64 may spell anything."""
+    data = {kind: value for kind, value in output.get("data", {}).items() if not kind.startswith("image/")}
+    return {**output, "data": data}
 
 
 def write(path: Path, text: str) -> bool:

@@ -122,6 +122,18 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def read(path: Path) -> NotebookNode:
+    """The notebook in a file. Raises FileNotFoundError, or ValueError for anything that is not a valid notebook."""
+    try:
+        notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+        nbformat.validate(notebook)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # JSON of an unforeseen shape fails in nbformat with whatever it meets first
+        raise ValueError(f"{path}: not a valid notebook: {str(error).partition(chr(10))[0]}") from error
+    return notebook
+
+
 def dumps(notebook: NotebookNode) -> str:
     """The notebook's one way to be written: sorted keys, indent 1, a newline at the end."""
     return str(nbformat.writes(notebook, version=4)).rstrip("\n") + "\n"
