@@ -29,13 +29,15 @@ USUAL = (50.0, 90.0, 99.0, 99.9)
 def _index(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """The bucket of each value (int64[n], 0 <= value < HIGHEST)."""
     shift = np.maximum(np.frexp(values.astype(np.float64))[1].astype(np.int64) - BITS, 0)
-    return shift * HALF + (values >> shift)
+    index: NDArray[np.int64] = shift * HALF + (values >> shift)
+    return index
 
 
 def _top(index: NDArray[np.int64]) -> NDArray[np.int64]:
     """The largest value in each bucket."""
     shift = np.maximum(index // HALF - 1, 0)
-    return ((index - shift * HALF + 1) << shift) - 1
+    top: NDArray[np.int64] = ((index - shift * HALF + 1) << shift) - 1
+    return top
 
 
 class Histogram:
@@ -47,7 +49,7 @@ class Histogram:
         self.add(samples)
 
     def add(self, samples: ArrayLike) -> None:
-        """Count `samples` (nanoseconds, any shape; fractions are cut off). ValueError for negative, NaN or too large."""
+        """Count `samples` (nanoseconds, any shape; fractions are cut off). ValueError for negative or NaN."""
         values = np.asarray(samples, np.float64).ravel()
         wrong = values[~((values >= 0) & (values < HIGHEST))]
         if wrong.size:
@@ -75,7 +77,7 @@ class Histogram:
             raise ValueError("the histogram is empty, wanted at least one sample")
         # The same order statistic as numpy's "inverted_cdf"; rounding keeps 99.9 % of 1000 at 999, not 1000.
         rank = max(1, int(np.ceil(round(percent * int(seen[-1]) / 100, 9))))
-        return min(int(_top(np.searchsorted(seen, rank))), self.max)
+        return min(int(_top(np.searchsorted(seen, [rank]))[0]), self.max)
 
     def percentiles(self, percents: tuple[float, ...] = USUAL) -> dict[float, int]:
         """`percentile` of each."""
