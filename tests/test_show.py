@@ -261,6 +261,11 @@ def test_what_cannot_be_read_is_nowhere_in_the_page():
         assert "App (locked)" in page
 
 
+def test_the_fields_of_a_locked_layer_are_not_told_apart():
+    words = [cell.words for row in show.packet(FRAME, PARTS, readable=["app"]).rows for cell in row]
+    assert words[:2] == ["bytes 0 to 3: Outer, locked", "bytes 4 to 15: Inner, locked"]
+
+
 def test_highlights_are_visible_without_colour():
     diagram = show.packet(FRAME, PARTS, highlight=["Inner.To"])
     assert "[a8 a9 aa ab]" in repr(diagram)

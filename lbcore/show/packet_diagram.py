@@ -221,8 +221,11 @@ class PacketDiagram:
 
     def _repr_html_(self) -> str:
         caption = self.caption or f"{self.size} bytes: {', '.join(self.kinds) or REST}"
-        # Three characters a byte: a cell's centred text then stands under the bytes of the row above.
-        columns = '<col style="width: 7ch">' + '<col style="width: 3ch">' * ROW + "<col><col>"
+        # Three characters a byte: a cell's centred text then stands under the bytes of the row above. The width in
+        # em says nearly the same to viewers that drop ch.
+        columns = (
+            '<col style="width: 4.3em; width: 7ch">' + '<col style="width: 1.81em; width: 3ch">' * ROW + "<col><col>"
+        )
         rows = "".join(map(self._row_html, self.rows))
         style = "border-collapse: collapse; font-family: monospace; font-size: 13px; line-height: 1.3"
         return (
@@ -278,13 +281,21 @@ def packet(
         if not any(_named(span, {name}) for span in present):
             raise ValueError(f"highlight names {name!r}, wanted a layer or field of this frame: {', '.join(kinds)}")
 
+    def is_locked(owner: tuple[Span, ...]) -> bool:
+        return open_to is not None and not any(_named(span, open_to) for span in owner)
+
+    def together(at: int) -> object:
+        """What neighbours must have in common: their fields, or of locked bytes the layer, for fields are unseen."""
+        owner = owners[at]
+        return owner[0].kind if is_locked(owner) and not any(_named(span, framed) for span in owner) else owner
+
     def cells(start: int) -> tuple[Cell, ...]:
         made = []
-        for owner, group in groupby(range(start, min(start + ROW, len(data))), key=owners.__getitem__):
+        for _, group in groupby(range(start, min(start + ROW, len(data))), key=together):
             at = list(group)
-            locked = open_to is not None and not any(_named(span, open_to) for span in owner)
+            owner = owners[at[0]]
             mark = any(_named(span, framed) for span in owner)
-            made.append(Cell(at[0], data[at[0] : at[-1] + 1], owner, locked, mark))
+            made.append(Cell(at[0], data[at[0] : at[-1] + 1], owner, is_locked(owner), mark))
         return tuple(made)
 
     starts = list(range(0, len(data), ROW))
