@@ -27,7 +27,7 @@ from lbcore.measure.facts import facts_line
 from lbcore.measure.table import Table
 
 Work = Callable[[], Any]
-MAX_BATCH = 1 << 24  # calls in one sample: stops calibration where a clock does not advance
+MAX_CALLS = 1 << 22  # in one sample: ends calibration of a callable that costs next to nothing
 
 
 def _significant(value: float) -> str:
@@ -105,9 +105,11 @@ def _sample(work: Work, calls: int, operations: int | None, clock: Callable[[], 
 def _calls_for(work: Work, operations: int | None, seconds: float, clock: Callable[[], int]) -> int:
     """Calls that together take at least `seconds`: doubled until they do, then scaled to just above."""
     calls = 1
-    while (taken := _sample(work, calls, operations, clock)[0]) < seconds * 1e9 / 2 and calls < MAX_BATCH:
+    while (taken := _sample(work, calls, operations, clock)[0]) < seconds * 1e9 / 2 and calls < MAX_CALLS:
         calls *= 2
-    return max(1, min(MAX_BATCH, round(calls * seconds * 1e9 / max(taken, 1))))
+    if taken <= 0:
+        raise ValueError(f"clock did not advance during {calls:,} calls, wanted one that counts the time they take")
+    return max(1, min(MAX_CALLS, round(calls * seconds * 1e9 / taken)))
 
 
 def _declared(operations: int | Mapping[str, int] | Literal["returned"], names: list[str]) -> dict[str, int | None]:

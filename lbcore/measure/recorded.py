@@ -41,7 +41,7 @@ class Recorded:
         """In words: where this comes from, and that it is not from here."""
         f = self.facts
         return (
-            f"recorded on a {f['host']} ({f['cpu']}, {f['cores']} cores, {f['kernel']}) on {f['date']} "
+            f"recorded on a {f['host']} ({f['cpu']}, cores: {f['cores']}, {f['kernel']}) on {f['date']} "
             f"with `{self.command}`, not on this machine"
         )
 

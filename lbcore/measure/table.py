@@ -68,7 +68,11 @@ class Table:
             )
             return f"<tr>{''.join(drawn)}</tr>"
 
-        caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
+        caption = (
+            f'<caption style="text-align: left; white-space: nowrap">{escape(self.caption)}</caption>'
+            if self.caption
+            else ""
+        )
         body = "".join(line("td", "", row) for row in self.rows)
         head = line("th", ' scope="col"', self.columns)
         return f'<table style="border-collapse: collapse">{caption}<thead>{head}</thead><tbody>{body}</tbody></table>'

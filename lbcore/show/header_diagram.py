@@ -62,10 +62,12 @@ class HeaderDiagram:
     boxes: tuple[Box, ...]
 
     def _box_html(self, box: Box) -> str:
-        tint = TINTS.get(self.name.lower(), "#eeeeee") if box.name else "#ffffff"
-        value = "" if box.continued or not box.name else f"<br><b>{escape(box.text)}</b>"
+        if not box.name:
+            return f'<td colspan="{box.bits}" title="no field" style="border: none"></td>'
+        tint = TINTS.get(self.name.lower(), "#eeeeee")
+        value = "" if box.continued else f"<br><b>{escape(box.text)}</b>"
         name = f"{escape(box.name)} (continued)" if box.continued else escape(box.name)
-        title = escape(f"{box.name} = {box.text}, {box.bits} bits" if box.name else "no field")
+        title = escape(f"{box.name} = {box.text}, {box.bits} bits")
         columns, rows = min(box.bits, WIDTH), box.rows
         return (
             f'<td colspan="{columns}" rowspan="{rows}" title="{title}" '
@@ -79,10 +81,10 @@ class HeaderDiagram:
         for box in self.boxes:
             lines[box.first // WIDTH].append(self._box_html(box))
         rows = "".join(
-            f'<tr style="height: 30px; background-color: transparent">{"".join(row)}</tr>' for row in lines.values()
+            f'<tr style="height: 26px; background-color: transparent">{"".join(row)}</tr>' for row in lines.values()
         )
         caption = f"{self.name} header, 32 bits a row"
-        style = "border-collapse: collapse; table-layout: fixed; width: 760px"
+        style = "border-collapse: collapse; table-layout: fixed; width: 760px; line-height: 1.2"
         return (
             f'<div style="overflow-x: auto"><table style="{style}" '
             f'aria-label="{escape(caption)}"><caption style="text-align: left">{escape(caption)}</caption>'
@@ -106,5 +108,7 @@ class HeaderDiagram:
 
 
 def header(layer: LayerLike) -> HeaderDiagram:
-    """The fields of one dissected layer as boxes, 32 bits a row. ValueError names a field that overlaps another."""
+    """The fields of one dissected layer as boxes, 32 bits a row. ValueError if they overlap or there are none."""
+    if not layer.fields:
+        raise ValueError(f"{layer.name} has no fields, wanted a layer with a header to draw")
     return HeaderDiagram(layer.name, tuple(_boxes(layer)))

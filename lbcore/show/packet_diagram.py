@@ -35,8 +35,8 @@ TINTS = {
 }
 SPARE = ("#dcd7f2", "#f3eeb4", "#c8ecef", "#e8d9c8")  # for layers without a tint of their own, in order
 REST = "not dissected"
-_CELL = "color: #111111; padding: 1px 0; text-align: center; font-family: monospace; border: 1px solid #888888"
-_PLAIN = "padding: 1px 8px; text-align: left; font-family: monospace; white-space: pre; border: none"
+_CELL = "padding: 1px 0; text-align: center; white-space: nowrap; border: 1px solid #888888"
+_PLAIN = "padding: 1px 8px; text-align: left; white-space: pre; border: none"
 _HATCH = "background: repeating-linear-gradient(45deg, #e2e2e2, #e2e2e2 3px, #c9c9c9 3px, #c9c9c9 6px)"
 _FRAMED = "border: 2px solid #111111; font-weight: bold; text-decoration: underline"
 
@@ -167,8 +167,9 @@ class PacketDiagram:
 
     def _style(self, cell: Cell) -> str:
         tint = "#d8d8d8" if cell.locked else self.tint(cell.spans[0].kind)
+        ink = "#888888" if cell.locked else "#111111"
         extra = [_HATCH] * cell.locked + [_FRAMED] * cell.framed
-        return "; ".join([f"background-color: {tint}", _CELL, *extra])
+        return "; ".join([f"background-color: {tint}; color: {ink}", _CELL, *extra])
 
     def _row_words(self, row: Sequence[Cell]) -> str:
         return ", ".join(dict.fromkeys((cell.spans[0].kind or REST) + " (locked)" * cell.locked for cell in row))
@@ -220,10 +221,15 @@ class PacketDiagram:
 
     def _repr_html_(self) -> str:
         caption = self.caption or f"{self.size} bytes: {', '.join(self.kinds) or REST}"
-        columns = '<col style="width: 4em">' + '<col style="width: 1.9em">' * ROW + "<col><col>"
+        # Three characters a byte: a cell's centred text then stands under the bytes of the row above. The width in
+        # em says nearly the same to viewers that drop ch.
+        columns = (
+            '<col style="width: 4.3em; width: 7ch">' + '<col style="width: 1.81em; width: 3ch">' * ROW + "<col><col>"
+        )
         rows = "".join(map(self._row_html, self.rows))
+        style = "border-collapse: collapse; font-family: monospace; font-size: 13px; line-height: 1.3"
         return (
-            f'<div style="overflow-x: auto"><table style="border-collapse: collapse; font-size: 13px" '
+            f'<div style="overflow-x: auto"><table style="{style}" '
             f'aria-label="{escape(caption)}"><caption style="text-align: left">{escape(caption)}</caption>'
             f"<colgroup>{columns}</colgroup><tbody>{rows}</tbody></table></div>"
             + (self._legend_html() if self.legend else "")
@@ -275,13 +281,21 @@ def packet(
         if not any(_named(span, {name}) for span in present):
             raise ValueError(f"highlight names {name!r}, wanted a layer or field of this frame: {', '.join(kinds)}")
 
+    def is_locked(owner: tuple[Span, ...]) -> bool:
+        return open_to is not None and not any(_named(span, open_to) for span in owner)
+
+    def together(at: int) -> object:
+        """What neighbours must have in common: their fields, or of locked bytes the layer, for fields are unseen."""
+        owner = owners[at]
+        return owner[0].kind if is_locked(owner) and not any(_named(span, framed) for span in owner) else owner
+
     def cells(start: int) -> tuple[Cell, ...]:
         made = []
-        for owner, group in groupby(range(start, min(start + ROW, len(data))), key=owners.__getitem__):
+        for _, group in groupby(range(start, min(start + ROW, len(data))), key=together):
             at = list(group)
-            locked = open_to is not None and not any(_named(span, open_to) for span in owner)
+            owner = owners[at[0]]
             mark = any(_named(span, framed) for span in owner)
-            made.append(Cell(at[0], data[at[0] : at[-1] + 1], owner, locked, mark))
+            made.append(Cell(at[0], data[at[0] : at[-1] + 1], owner, is_locked(owner), mark))
         return tuple(made)
 
     starts = list(range(0, len(data), ROW))

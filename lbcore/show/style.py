@@ -7,7 +7,8 @@ Theory. Colours are Okabe and Ito's, distinguishable with every common colour-vi
 `HATCHES`. Figures are made without pyplot, so there is no global list of them, nothing to close and no second,
 automatic display. A PNG carries no date and no version, so that the same figure is the same bytes.
 
-Trap. nbval compares a figure's text, not its pixels: the alt text is what makes a cell strict. Put a measured number
+Traps. Only what matplotlib reads when axes are made or drawn belongs into STYLE: lines and legends are made outside
+it. nbval compares a figure's text, not its pixels: the alt text is what makes a cell strict. Put a measured number
 into it only where the cell is tagged as measured.
 """
 
@@ -32,8 +33,8 @@ PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++")
-DPI = 160  # twice what a page shows, so that text is sharp on dense screens and in print
-PAGE = 80  # pixels a page gives to one inch of figure
+DPI = 160  # more than a page shows, so that text stays sharp on dense screens and in print
+PAGE = 96  # pixels a page gives to one inch of figure
 
 # Any: matplotlib types the keys one by one, and keys come and go between its versions.
 STYLE: Any = {
@@ -52,9 +53,6 @@ STYLE: Any = {
     "font.family": "DejaVu Sans",  # matplotlib brings it along: the same letters on every system
     "font.size": 10,
     "grid.color": "#dddddd",
-    "hatch.linewidth": 0.6,
-    "legend.frameon": False,
-    "lines.markersize": 5,
     "savefig.dpi": DPI,
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,

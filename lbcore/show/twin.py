@@ -10,7 +10,8 @@ whose messages belong to no cell and cannot be compared.
 
 from __future__ import annotations
 
-from html import escape
+import re
+from html import escape, unescape
 from typing import Any
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -31,7 +32,8 @@ def rendering(result: Any) -> tuple[dict[str, Any], dict[str, Any], str]:
     if hasattr(result, "png"):
         return (*result._repr_mimebundle_(), result.html())
     if isinstance(result, str):
-        return {"text/html": result, "text/plain": result}, {}, result
+        words = " ".join(re.sub(r"<[^>]*>", " ", result).split())
+        return {"text/html": result, "text/plain": unescape(words)}, {}, result
     if hasattr(result, "_repr_html_"):
         return {"text/html": result._repr_html_(), "text/plain": repr(result)}, {}, result._repr_html_()
     raise TypeError(
