@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
@@ -48,6 +49,16 @@ def vectors(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.needs(_vectors, *names)
 
 
+def linux() -> pytest.MarkDecorator:
+    """What only Linux has: /proc, network namespaces, its own tools."""
+    return pytest.mark.needs(_linux)
+
+
+def root() -> pytest.MarkDecorator:
+    """The rights of root, for a test that is about having or losing them; for what root can do, ask for a tier."""
+    return pytest.mark.needs(_root)
+
+
 def demand(lack: Lack | None) -> None:
     """Go on if nothing lacks; else skip, or fail where a skip is a failure."""
     if lack is None:
@@ -79,6 +90,14 @@ def _tier(wanted: int) -> Lack | None:
     if machine.natural_tier >= wanted:
         return Lack(f"{why}: the machine has it, {capabilities.VARIABLE} forces {machine.tier}", could=True)
     return Lack(f"{why}: this machine has tier {machine.natural_tier}", could=False)
+
+
+def _linux() -> Lack | None:
+    return None if sys.platform == "linux" else Lack(f"needs Linux: this is {sys.platform}", could=False)
+
+
+def _root() -> Lack | None:
+    return None if os.geteuid() == 0 else Lack(f"needs root: this is user {os.geteuid()}", could=False)
 
 
 def _vectors(*names: str) -> Lack | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from lbcore.testbed import capabilities
-from tests import vectors
+from tests import needs, vectors
 
 HEAD = "import pytest\nfrom tests import needs, vectors\n"
 NO_SUCH = "no-such-program"
@@ -78,6 +80,19 @@ def test_a_forced_tier_skips_in_words_outside_ci(judge, monkeypatch: pytest.Monk
     outcomes, output = judge(WANTS_TIER)
     assert outcomes == {"skipped": 1}
     assert f"{capabilities.VARIABLE} forces 0" in output
+
+
+def test_a_system_or_rights_that_are_not_there_are_skipped_even_in_ci(judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "@needs.linux()\ndef test_system(): pass\n@needs.root()\ndef test_rights(): pass"
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(needs, "sys", SimpleNamespace(platform="darwin"))
+    outcomes, output = judge(source, CI="true")
+    assert outcomes == {"skipped": 2}
+    assert "this is darwin" in output
+    assert "this is user 1000" in output
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(needs, "sys", SimpleNamespace(platform="linux"))
+    assert judge(source, CI="true")[0] == {"passed": 2}
 
 
 WANTS_VECTORS = """
