@@ -36,27 +36,27 @@ class Lack(NamedTuple):
 
 def command(*names: str) -> pytest.MarkDecorator:
     """A program: any one of `names` on PATH will do."""
-    return pytest.mark.needs(_command, *names)
+    return pytest.mark.needs.with_args(_command, *names)
 
 
 def tier(wanted: int) -> pytest.MarkDecorator:
     """Capability tier 1 or 2 (lbcore.testbed.capabilities)."""
-    return pytest.mark.needs(_tier, wanted)
+    return pytest.mark.needs.with_args(_tier, wanted)
 
 
 def vectors(*names: str) -> pytest.MarkDecorator:
     """Files of the shared test material."""
-    return pytest.mark.needs(_vectors, *names)
+    return pytest.mark.needs.with_args(_vectors, *names)
 
 
 def linux() -> pytest.MarkDecorator:
     """What only Linux has: /proc, network namespaces, its own tools."""
-    return pytest.mark.needs(_linux)
+    return pytest.mark.needs.with_args(_linux)
 
 
 def root() -> pytest.MarkDecorator:
     """The rights of root, for a test that is about having or losing them; for what root can do, ask for a tier."""
-    return pytest.mark.needs(_root)
+    return pytest.mark.needs.with_args(_root)
 
 
 def demand(lack: Lack | None) -> None:
