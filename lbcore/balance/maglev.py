@@ -50,7 +50,9 @@ def check_walks(offsets: Any, skips: Any, size: int) -> None:
         if not 0 <= offsets[i] < size:
             raise ValueError(f"offsets[{i}]: {offsets[i]} is outside the table; it must be 0 to size - 1 = {size - 1}")
         if skips[i] < 1 or math.gcd(int(skips[i]), int(size)) != 1:
-            raise ValueError(f"skips[{i}]: {skips[i]} does not visit all {size} slots; use a prime size, skip 1 to size - 1")
+            raise ValueError(
+                f"skips[{i}]: {skips[i]} does not visit all {size} slots; use a prime size, skip 1 to size - 1"
+            )
 
 
 @register_jitable

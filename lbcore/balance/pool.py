@@ -41,7 +41,9 @@ def check_backends(backends: Sequence[Any]) -> tuple[Any, ...]:
     seen: set[Any] = set()
     for name in names:
         if name in seen:
-            raise ValueError(f"backends: {name!r} appears twice; each name must be its own (use weights for a bigger share)")
+            raise ValueError(
+                f"backends: {name!r} appears twice; each name must be its own (use weights for a bigger share)"
+            )
         seen.add(name)
     return names
 
