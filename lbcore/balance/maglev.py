@@ -27,13 +27,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from numba.extending import register_jitable
 
 from lbcore.balance.disruption import Disruption, compare
 from lbcore.balance.hashes.murmur3 import murmur3_x64_2words
 from lbcore.balance.hashes.xxhash64 import xxhash64
-from lbcore.balance.pool import as_hashes, check_backends, check_weights
+from lbcore.balance.pool import as_hashes, check_backends, check_weights, name_bytes
+from lbcore.jit import kernel
+from lbcore.wire.portable import portable
 from lbcore.wire.words import MASK32, MASK64, mod64, word64
 
 FREE = -1
@@ -55,14 +56,14 @@ def check_walks(offsets: Any, skips: Any, size: int) -> None:
             )
 
 
-@register_jitable
+@portable
 def step(slot: Any, skip: Any, size: Any) -> Any:
     """The next slot on a backend's list: (slot + skip) mod size, without a division."""
     slot += skip
     return slot - size if slot >= size else slot
 
 
-@register_jitable
+@portable
 def claim(table: Any, backend: int, positions: Any, skips: Any, size: Any) -> None:
     """`backend` takes the first free slot on its list, and notes where to go on."""
     slot = positions[backend]
@@ -72,8 +73,8 @@ def claim(table: Any, backend: int, positions: Any, skips: Any, size: Any) -> No
     positions[backend] = step(slot, skips[backend], size)
 
 
-@njit(cache=True)
-def populate(offsets, skips, size):  # type: ignore[no-untyped-def]
+@kernel
+def populate(offsets: Any, skips: Any, size: int) -> Any:
     """The paper's pseudocode 1: int32[size], each slot holding the index of its backend.
 
     offsets, skips: integers[n], one of each for every backend, offsets below `size`, skips coprime to it (any from
@@ -91,8 +92,8 @@ def populate(offsets, skips, size):  # type: ignore[no-untyped-def]
                 return table
 
 
-@njit(cache=True)
-def populate_weighted(offsets, skips, weights, size):  # type: ignore[no-untyped-def]
+@kernel
+def populate_weighted(offsets: Any, skips: Any, weights: Any, size: int) -> Any:
     """`populate` where a backend's turns come in proportion to `weights` (float64[n], above 0): Envoy's rule.
 
     The heaviest backend takes a slot in every round, one of a third of its weight in every third, all in the first.
@@ -131,8 +132,8 @@ def claim_katran(table: Any, backend: int, walks: Any, skips: Any) -> None:
     raise ValueError(f"skips[{backend}]: {skips[backend]} wraps around 2**32 and finds no free slot")
 
 
-@njit(cache=True)
-def populate_katran_v1(offsets, skips, weights, size):  # type: ignore[no-untyped-def]
+@kernel
+def populate_katran_v1(offsets: Any, skips: Any, weights: Any, size: int) -> Any:
     """Katran's MaglevHash: a backend takes `weight` slots (whole numbers) in the first round, then one a round."""
     check_walks(offsets, skips, size)
     table = np.full(size, FREE if offsets.size > 1 else 0, np.int32)
@@ -148,8 +149,8 @@ def populate_katran_v1(offsets, skips, weights, size):  # type: ignore[no-untype
     return table
 
 
-@njit(cache=True)
-def populate_katran_v2(offsets, skips, weights, size):  # type: ignore[no-untyped-def]
+@kernel
+def populate_katran_v2(offsets: Any, skips: Any, weights: Any, size: int) -> Any:
     """Katran's MaglevHashV2: a backend saves up its weight each round, and pays the largest weight for a slot."""
     check_walks(offsets, skips, size)
     table = np.full(size, FREE if offsets.size > 1 else 0, np.int32)
@@ -185,11 +186,13 @@ class Recipe:
 
 def hash_name(name: str, seed: int) -> int:
     """A backend known by its name, such as "10.0.0.1:80": xxHash64 of the UTF-8 bytes."""
-    return xxhash64(name.encode(), seed)
+    return xxhash64(name_bytes(name), seed)
 
 
 def hash_number(number: int, seed: tuple[int, int]) -> int:
     """A backend known by a 64-bit number: MurmurHash3 of it and one more word, under a seed."""
+    if not (isinstance(number, int) and 0 <= number <= MASK64):
+        raise TypeError(f"backends: {number!r} is no 64-bit number; this recipe knows backends by 0 to 2**64 - 1")
     return murmur3_x64_2words(number, *seed)
 
 
@@ -202,14 +205,14 @@ RECIPES = {
 
 
 # ------------------------------------------------------------------------------------------------- looking up
-@register_jitable
+@portable
 def slot_of(hash64: int, size: int) -> int:
     """The slot that a 64-bit flow hash falls into: the whole of the packet path, but for the memory access."""
     return mod64(word64(hash64), size)
 
 
-@njit(cache=True)
-def look_up_many(table, hashes):  # type: ignore[no-untyped-def]
+@kernel
+def look_up_many(table: Any, hashes: Any) -> Any:
     """The backends of many flow hashes: table int32[size], hashes uint64[n] -> int32[n]."""
     picks = np.empty(hashes.size, np.int32)
     for i in range(hashes.size):
@@ -233,11 +236,11 @@ def is_prime(number: int) -> bool:
 
 def check_size(size: int, live: int) -> int:
     """ValueError unless `size` is a prime below 2**31 and no smaller than the number of `live` backends."""
-    if not 2 <= size < 2**31 or not is_prime(size):
-        raise ValueError(f"size: {size} is not a prime below 2**31; try 251, 65537 or 655373")
+    if not isinstance(size, int | np.integer) or not 2 <= size < 2**31 or not is_prime(int(size)):
+        raise ValueError(f"size: {size!r} is not a prime below 2**31; try 251, 65537 or 655373")
     if size < live:
         raise ValueError(f"size: {size} slots for {live} backends; take a prime over {live}, best 100 times as many")
-    return size
+    return int(size)
 
 
 class Maglev:
@@ -260,10 +263,11 @@ class Maglev:
         self.backends = check_backends(backends)
         share = check_weights(weights, len(self.backends), whole=recipe.whole_weights)
         live = [i for i in range(len(self.backends)) if share[i] > 0]
-        order = np.array(sorted(live, key=self.backends.__getitem__), np.int32)
         self.size = check_size(size, len(live))
-        offsets, skips = np.array([recipe.walk(self.backends[i], size) for i in order]).T
-        self.table: Table = order[recipe.populate(offsets, skips, share[order], size)]
+        walks = {i: recipe.walk(self.backends[i], self.size) for i in live}
+        order = np.array(sorted(live, key=self.backends.__getitem__), np.int32)
+        offsets, skips = np.array([walks[i] for i in order]).T
+        self.table: Table = order[recipe.populate(offsets, skips, share[order], self.size)]
 
     def pick(self, hash64: int) -> int:
         """The index of the backend for a 64-bit flow hash."""

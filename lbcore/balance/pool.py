@@ -6,6 +6,7 @@ Rule of this file: it decides nothing about traffic; it says no, in words, befor
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -52,21 +53,28 @@ def check_weights(weights: Sequence[float] | None, count: int, *, whole: bool = 
     """Weights as float64[count]; None means all 1. Zero drains a backend.
 
     ValueError when there is not one weight for each backend, when a weight is negative, infinite or not a number
-    (not an integer, if `whole`), or when all are zero.
+    (not a whole number below 2**32, if `whole`), or when all are zero.
     """
     if weights is None:
         return np.ones(count)
     if len(weights) != count:
         raise ValueError(f"weights: {len(weights)} given for {count} backends; give one weight for each backend")
     for i, weight in enumerate(weights):
-        if not (math.isfinite(weight) and weight >= 0):
+        if not (isinstance(weight, numbers.Real) and math.isfinite(weight) and weight >= 0):
             raise ValueError(f"weights[{i}]: {weight!r} is not a weight; give a finite number, 0 (drained) or more")
-        if whole and weight != int(weight):
-            raise ValueError(f"weights[{i}]: {weight!r} is not whole; this algorithm counts in whole turns or points")
+        if whole and (weight != int(weight) or weight >= 2**32):
+            raise ValueError(f"weights[{i}]: {weight!r} is not a whole number below 2**32; this algorithm counts turns")
     checked = np.array([float(weight) for weight in weights])
     if not checked.any():
         raise ValueError("weights: all are 0; at least one backend must take traffic")
     return checked
+
+
+def name_bytes(name: str) -> bytes:
+    """A backend's name as it is hashed: UTF-8. TypeError for anything but a str."""
+    if not isinstance(name, str):
+        raise TypeError(f"backends: {name!r} is a {type(name).__name__}; names are str, such as '10.0.0.1:80'")
+    return name.encode()
 
 
 def as_hashes(hashes: npt.ArrayLike) -> npt.NDArray[np.uint64]:

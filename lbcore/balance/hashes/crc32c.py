@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 
+from lbcore.wire.portable import portable
 from lbcore.wire.words import MASK32
 
 POLYNOMIAL = 0x82F63B78  # 0x1EDC6F41 with its bits in the opposite order
@@ -32,7 +32,7 @@ def remainder(byte: int) -> int:
 REMAINDERS = np.array([remainder(byte) for byte in range(256)], np.uint32)
 
 
-@register_jitable
+@portable
 def crc32c_update(crc: int, data: Any) -> int:
     """`crc` (32 bits) after the bytes of `data` (bytes, or uint8[n]), neither started nor inverted: SSE4.2's crc32."""
     for i in range(len(data)):
@@ -40,7 +40,7 @@ def crc32c_update(crc: int, data: Any) -> int:
     return crc
 
 
-@register_jitable
+@portable
 def crc32c(data: Any) -> int:
     """CRC32C of `data` (bytes, or uint8[n]; any n): a 32-bit word."""
     return crc32c_update(MASK32, data) ^ MASK32

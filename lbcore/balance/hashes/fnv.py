@@ -13,15 +13,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba.extending import register_jitable
-
+from lbcore.wire.portable import portable
 from lbcore.wire.words import mul32, mul64, word64
 
 BASIS32, PRIME32 = 0x811C9DC5, 0x01000193
 BASIS64, PRIME64 = 0xCBF29CE484222325, 0x00000100000001B3
 
 
-@register_jitable
+@portable
 def fnv1a_32(data: Any) -> int:
     """FNV-1a, 32 bits, of `data` (bytes, or uint8[n]; any n)."""
     h = BASIS32
@@ -30,7 +29,7 @@ def fnv1a_32(data: Any) -> int:
     return h
 
 
-@register_jitable
+@portable
 def fnv1a_64(data: Any) -> int:
     """FNV-1a, 64 bits, of `data` (bytes, or uint8[n]; any n)."""
     h = word64(BASIS64)
@@ -39,7 +38,7 @@ def fnv1a_64(data: Any) -> int:
     return h
 
 
-@register_jitable
+@portable
 def fnv1_32(data: Any) -> int:
     """FNV-1, 32 bits, of `data` (bytes, or uint8[n]; any n)."""
     h = BASIS32
@@ -48,7 +47,7 @@ def fnv1_32(data: Any) -> int:
     return h
 
 
-@register_jitable
+@portable
 def fnv1_64(data: Any) -> int:
     """FNV-1, 64 bits, of `data` (bytes, or uint8[n]; any n)."""
     h = word64(BASIS64)
@@ -57,7 +56,7 @@ def fnv1_64(data: Any) -> int:
     return h
 
 
-@register_jitable
+@portable
 def fnv1a_64_word(a: int) -> int:
     """FNV-1a, 64 bits, of the eight little-endian bytes of the 64-bit word `a`: the packet path's form."""
     h = word64(BASIS64)

@@ -15,15 +15,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
-from numba.extending import register_jitable
 
+from lbcore.jit import kernel
+from lbcore.wire.portable import portable
 from lbcore.wire.words import MASK32, add32, le32, rotl32, sub32
 
 GOLDEN = 0xDEADBEEF  # JHASH_INITVAL: an arbitrary number that is not 0
 
 
-@register_jitable
+@portable
 def mix(a: int, b: int, c: int) -> tuple[int, int, int]:
     """Between blocks of twelve bytes."""
     a, c = sub32(a, c) ^ rotl32(c, 4), add32(c, b)
@@ -35,7 +35,7 @@ def mix(a: int, b: int, c: int) -> tuple[int, int, int]:
     return a, b, c
 
 
-@register_jitable
+@portable
 def final(a: int, b: int, c: int) -> int:
     """After the last block: the hash."""
     c = sub32(c ^ b, rotl32(b, 14))
@@ -47,7 +47,7 @@ def final(a: int, b: int, c: int) -> int:
     return sub32(c ^ b, rotl32(b, 24))
 
 
-@register_jitable
+@portable
 def some_bytes(data: Any, start: int, stop: int) -> int:
     """The little-endian word of data[start:stop], at most four bytes of it; 0 when there are none."""
     word = 0
@@ -56,7 +56,7 @@ def some_bytes(data: Any, start: int, stop: int) -> int:
     return word
 
 
-@register_jitable
+@portable
 def jhash(data: Any, initval: int) -> int:
     """Linux's jhash() of `data` (bytes, or uint8[n]; any n), `initval` 32 bits: a 32-bit word.
 
@@ -75,7 +75,7 @@ def jhash(data: Any, initval: int) -> int:
     return final(a, b, add32(c, some_bytes(data, i + 8, size)))
 
 
-@register_jitable
+@portable
 def jhash2(words: Any, initval: int) -> int:
     """Linux's jhash2() of an array of 32-bit words (uint32[n], or any sequence of integers): a 32-bit word."""
     size = len(words)
@@ -93,28 +93,28 @@ def jhash2(words: Any, initval: int) -> int:
 
 
 # The packet path's forms: one to three 32-bit words, nothing read from memory.
-@register_jitable
+@portable
 def jhash_3words(a: int, b: int, c: int, initval: int) -> int:
     """Linux's jhash_3words(): three 32-bit words."""
     base = (GOLDEN + 12 + initval) & MASK32
     return final(add32(base, a), add32(base, b), add32(base, c))
 
 
-@register_jitable
+@portable
 def jhash_2words(a: int, b: int, initval: int) -> int:
     """Linux's jhash_2words(): two 32-bit words, in Katran the source address and both ports."""
     base = (GOLDEN + 8 + initval) & MASK32
     return final(add32(base, a), add32(base, b), base)
 
 
-@register_jitable
+@portable
 def jhash_1word(a: int, initval: int) -> int:
     """Linux's jhash_1word(): one 32-bit word."""
     base = (GOLDEN + 4 + initval) & MASK32
     return final(add32(base, a), base, base)
 
 
-@register_jitable
+@portable
 def jhash_4words(a: int, b: int, c: int, d: int, initval: int) -> int:
     """jhash2() of four 32-bit words: an IPv6 address."""
     base = (GOLDEN + 16 + initval) & MASK32
@@ -122,10 +122,10 @@ def jhash_4words(a: int, b: int, c: int, d: int, initval: int) -> int:
     return final(add32(a, d), b, c)
 
 
-@njit(cache=True)
-def jhash_3words_many(a, b, c, initval):  # type: ignore[no-untyped-def]
+@kernel
+def jhash_3words_many(a: Any, b: Any, c: Any, initval: int) -> Any:
     """`jhash_3words` of each triple of `a`, `b`, `c` (int64[n] or uint32[n] each): uint32[n]."""
     out = np.empty(a.size, np.uint32)
     for i in range(a.size):
-        out[i] = jhash_3words(np.int64(a[i]), np.int64(b[i]), np.int64(c[i]), initval)
+        out[i] = jhash_3words(int(a[i]), int(b[i]), int(c[i]), initval)
     return out

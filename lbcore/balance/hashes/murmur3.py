@@ -14,16 +14,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
-from numba.extending import register_jitable
 
+from lbcore.jit import kernel
+from lbcore.wire.portable import portable
 from lbcore.wire.words import add32, add64, le32, le64, mul32, mul64, rotl32, rotl64, word64
 
 C1 = 0x87C37B91114253D5
 C2 = 0x4CF5AD432745937F
 
 
-@register_jitable
+@portable
 def fmix64(h: int) -> int:
     """The 64-bit finisher: a bijection under which every input bit reaches every output bit."""
     h = mul64(h ^ (h >> 33), word64(0xFF51AFD7ED558CCD))
@@ -31,7 +31,7 @@ def fmix64(h: int) -> int:
     return h ^ (h >> 33)
 
 
-@register_jitable
+@portable
 def fmix32(h: int) -> int:
     """The 32-bit finisher."""
     h = mul32(h ^ (h >> 16), 0x85EBCA6B)
@@ -39,19 +39,19 @@ def fmix32(h: int) -> int:
     return h ^ (h >> 16)
 
 
-@register_jitable
+@portable
 def scramble1(k: int) -> int:
     """The first eight bytes of a block, before they meet the first half."""
     return mul64(rotl64(mul64(k, word64(C1)), 31), word64(C2))
 
 
-@register_jitable
+@portable
 def scramble2(k: int) -> int:
     """The second eight bytes of a block, before they meet the second half."""
     return mul64(rotl64(mul64(k, word64(C2)), 33), word64(C1))
 
 
-@register_jitable
+@portable
 def block(h1: int, h2: int, k1: int, k2: int) -> tuple[int, int]:
     """Both halves after one block of 16 bytes."""
     h1 = add64(rotl64(h1 ^ scramble1(k1), 27), h2)
@@ -61,7 +61,7 @@ def block(h1: int, h2: int, k1: int, k2: int) -> tuple[int, int]:
     return h1, h2
 
 
-@register_jitable
+@portable
 def finish(h1: int, h2: int, size: int) -> tuple[int, int]:
     """The hash of `size` bytes from the halves they left behind."""
     h1, h2 = h1 ^ word64(size), h2 ^ word64(size)
@@ -72,7 +72,7 @@ def finish(h1: int, h2: int, size: int) -> tuple[int, int]:
     return h1, add64(h2, h1)
 
 
-@register_jitable
+@portable
 def some_bytes(data: Any, start: int, stop: int) -> int:
     """The little-endian word of data[start:stop], at most eight bytes of it; 0 when there are none."""
     word = word64(0)
@@ -81,7 +81,7 @@ def some_bytes(data: Any, start: int, stop: int) -> int:
     return word
 
 
-@register_jitable
+@portable
 def murmur3_x64_128(data: Any, seed: int) -> tuple[int, int]:
     """MurmurHash3_x64_128 of `data` (bytes, or uint8[n]; any n), `seed` 32 bits: two 64-bit words (h1, h2)."""
     size = len(data)
@@ -96,14 +96,14 @@ def murmur3_x64_128(data: Any, seed: int) -> tuple[int, int]:
     return finish(h1, h2, size)
 
 
-@register_jitable
+@portable
 def murmur3_x64_2words(a: int, b: int, seed: int) -> int:
     """The first half of x64_128 over two little-endian 64-bit words (Katran calls it MurmurHash3_x64_64)."""
     h1, h2 = block(word64(seed), word64(seed), word64(a), word64(b))
     return finish(h1, h2, 16)[0]
 
 
-@register_jitable
+@portable
 def murmur3_x86_32(data: Any, seed: int) -> int:
     """MurmurHash3_x86_32 of `data` (bytes, or uint8[n]; any n), `seed` 32 bits: a 32-bit word."""
     size = len(data)
@@ -120,8 +120,8 @@ def murmur3_x86_32(data: Any, seed: int) -> int:
     return fmix32(h ^ size)
 
 
-@njit(cache=True)
-def murmur3_x64_2words_many(a, b, seed):  # type: ignore[no-untyped-def]
+@kernel
+def murmur3_x64_2words_many(a: Any, b: Any, seed: int) -> Any:
     """`murmur3_x64_2words` of each pair of `a`, `b` (uint64[n] each): uint64[n]."""
     out = np.empty(a.size, np.uint64)
     for i in range(a.size):

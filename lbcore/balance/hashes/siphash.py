@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
-from numba.extending import register_jitable
 
+from lbcore.jit import kernel
+from lbcore.wire.portable import portable
 from lbcore.wire.words import add64, le64, rotl64, word64
 
 State = tuple[int, int, int, int]
@@ -30,7 +30,7 @@ def key_words(key: bytes) -> tuple[int, int]:
     return le64(key, 0), le64(key, 8)
 
 
-@register_jitable
+@portable
 def sip_round(v0: int, v1: int, v2: int, v3: int) -> State:
     """One SipRound."""
     v0, v2 = add64(v0, v1), add64(v2, v3)
@@ -41,7 +41,7 @@ def sip_round(v0: int, v1: int, v2: int, v3: int) -> State:
     return v0, v1, rotl64(v2, 32), v3
 
 
-@register_jitable
+@portable
 def start(k0: int, k1: int) -> State:
     """The state before any input: the key over "somepseudorandomlygeneratedbytes"."""
     return (
@@ -52,7 +52,7 @@ def start(k0: int, k1: int) -> State:
     )
 
 
-@register_jitable
+@portable
 def absorb(state: State, word: int) -> State:
     """The state after one more word of input: the 2 of SipHash-2-4."""
     v0, v1, v2, v3 = state
@@ -61,7 +61,7 @@ def absorb(state: State, word: int) -> State:
     return v0 ^ word, v1, v2, v3
 
 
-@register_jitable
+@portable
 def finish(state: State) -> int:
     """The hash: the 4 of SipHash-2-4."""
     v0, v1, v2, v3 = state
@@ -72,7 +72,7 @@ def finish(state: State) -> int:
     return v0 ^ v1 ^ v2 ^ v3
 
 
-@register_jitable
+@portable
 def siphash24(data: Any, k0: int, k1: int) -> int:
     """SipHash-2-4 of `data` (bytes, or uint8[n]; any n) under the key words k0, k1: a 64-bit word."""
     size = len(data)
@@ -88,14 +88,14 @@ def siphash24(data: Any, k0: int, k1: int) -> int:
 
 
 # The packet path's forms: the words a header gives, as siphash24 would hash their little-endian bytes.
-@register_jitable
+@portable
 def siphash24_2words(a: int, b: int, k0: int, k1: int) -> int:
     """Two 64-bit words: an IPv4 flow (both addresses; both ports and the protocol)."""
     state = absorb(absorb(start(k0, k1), word64(a)), word64(b))
     return finish(absorb(state, word64(16 << 56)))
 
 
-@register_jitable
+@portable
 def siphash24_4words(a: int, b: int, c: int, d: int, k0: int, k1: int) -> int:
     """Four 64-bit words: two IPv6 addresses."""
     state = absorb(absorb(start(k0, k1), word64(a)), word64(b))
@@ -103,7 +103,7 @@ def siphash24_4words(a: int, b: int, c: int, d: int, k0: int, k1: int) -> int:
     return finish(absorb(state, word64(32 << 56)))
 
 
-@register_jitable
+@portable
 def siphash24_5words(a: int, b: int, c: int, d: int, e: int, k0: int, k1: int) -> int:
     """Five 64-bit words: an IPv6 flow (both addresses; both ports and the protocol)."""
     state = absorb(absorb(start(k0, k1), word64(a)), word64(b))
@@ -111,8 +111,8 @@ def siphash24_5words(a: int, b: int, c: int, d: int, e: int, k0: int, k1: int) -
     return finish(absorb(state, word64(40 << 56)))
 
 
-@njit(cache=True)
-def siphash24_2words_many(a, b, k0, k1):  # type: ignore[no-untyped-def]
+@kernel
+def siphash24_2words_many(a: Any, b: Any, k0: int, k1: int) -> Any:
     """`siphash24_2words` of each pair of `a`, `b` (uint64[n] each): uint64[n]."""
     out = np.empty(a.size, np.uint64)
     for i in range(a.size):

@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
-from numba.extending import register_jitable
 
+from lbcore.jit import kernel
+from lbcore.wire.portable import portable
 from lbcore.wire.words import add64, le32, le64, mul64, rotl64, word64
 
 P1 = 0x9E3779B185EBCA87
@@ -26,25 +26,25 @@ P4 = 0x85EBCA77C2B2AE63
 P5 = 0x27D4EB2F165667C5
 
 
-@register_jitable
+@portable
 def lane(state: int, word: int) -> int:
     """One lane after one 8-byte word."""
     return mul64(rotl64(add64(state, mul64(word, word64(P2))), 31), word64(P1))
 
 
-@register_jitable
+@portable
 def merge(state: int, one_lane: int) -> int:
     """The lanes come together: one lane stirred into the state."""
     return add64(mul64(state ^ lane(word64(0), one_lane), word64(P1)), word64(P4))
 
 
-@register_jitable
+@portable
 def stir(state: int, word: int) -> int:
     """Eight bytes that did not fill a round of four lanes."""
     return add64(mul64(rotl64(state ^ lane(word64(0), word), 27), word64(P1)), word64(P4))
 
 
-@register_jitable
+@portable
 def avalanche(state: int) -> int:
     """The last step: every bit of the state reaches every bit of the hash."""
     state = mul64(state ^ (state >> 33), word64(P2))
@@ -52,7 +52,7 @@ def avalanche(state: int) -> int:
     return state ^ (state >> 32)
 
 
-@register_jitable
+@portable
 def xxhash64(data: Any, seed: int) -> int:
     """xxHash64 of `data` (bytes, or uint8[n]; any n) under the 64-bit `seed`: a 64-bit word."""
     size = len(data)
@@ -84,14 +84,14 @@ def xxhash64(data: Any, seed: int) -> int:
     return avalanche(state)
 
 
-@register_jitable
+@portable
 def xxhash64_word(a: int, seed: int) -> int:
     """xxHash64 of the eight little-endian bytes of the 64-bit word `a`: the packet path's form, no memory touched."""
     return avalanche(stir(add64(add64(word64(seed), word64(P5)), word64(8)), word64(a)))
 
 
-@njit(cache=True)
-def xxhash64_word_many(a, seed):  # type: ignore[no-untyped-def]
+@kernel
+def xxhash64_word_many(a: Any, seed: int) -> Any:
     """`xxhash64_word` of each of `a` (uint64[n]): uint64[n]."""
     out = np.empty(a.size, np.uint64)
     for i in range(a.size):
