@@ -72,7 +72,8 @@ class Rendezvous:
 
     def __init__(self, backends: Sequence[str], weights: Sequence[float] | None = None) -> None:
         self.backends = check_backends(backends)
-        self.weights = check_weights(weights, len(self.backends))
+        share = check_weights(weights, len(self.backends))
+        self.weights = share / share.max()  # the largest is 1, so that no winning score is too small to be told from 0
         self.seeds = np.array([xxhash64(name_bytes(name), 0) for name in self.backends], np.uint64)
         self.equal = bool((self.weights == self.weights[0]).all())
 

@@ -15,12 +15,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lbcore.jit import kernel
 from lbcore.wire.portable import portable
 from lbcore.wire.words import add64, le64, rotl64, word64
 
 State = tuple[int, int, int, int]
+Words = npt.NDArray[np.uint64]
 
 
 def key_words(key: bytes) -> tuple[int, int]:
@@ -111,9 +113,14 @@ def siphash24_5words(a: int, b: int, c: int, d: int, e: int, k0: int, k1: int) -
     return finish(absorb(state, word64(40 << 56)))
 
 
-@kernel
-def siphash24_2words_many(a: Any, b: Any, k0: int, k1: int) -> Any:
+def siphash24_2words_many(a: Words, b: Words, k0: int, k1: int) -> Words:
     """`siphash24_2words` of each pair of `a`, `b` (uint64[n] each): uint64[n]."""
+    return each_2words(a, b, np.uint64(k0), np.uint64(k1))  # type: ignore[no-any-return]
+
+
+@kernel
+def each_2words(a: Any, b: Any, k0: Any, k1: Any) -> Any:
+    """The compiled loop; the key as uint64, for numba takes a Python int for int64 and half of all keys do not fit."""
     out = np.empty(a.size, np.uint64)
     for i in range(a.size):
         out[i] = siphash24_2words(a[i], b[i], k0, k1)

@@ -14,10 +14,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lbcore.jit import kernel
 from lbcore.wire.portable import portable
 from lbcore.wire.words import add64, le32, le64, mul64, rotl64, word64
+
+Words = npt.NDArray[np.uint64]
 
 P1 = 0x9E3779B185EBCA87
 P2 = 0xC2B2AE3D27D4EB4F
@@ -90,9 +93,14 @@ def xxhash64_word(a: int, seed: int) -> int:
     return avalanche(stir(add64(add64(word64(seed), word64(P5)), word64(8)), word64(a)))
 
 
+def xxhash64_word_many(a: Words, seed: int) -> Words:
+    """`xxhash64_word` of each of `a` (uint64[n]) under the 64-bit `seed`: uint64[n]."""
+    return each_word(a, np.uint64(seed))  # type: ignore[no-any-return]
+
+
 @kernel
-def xxhash64_word_many(a: Any, seed: int) -> Any:
-    """`xxhash64_word` of each of `a` (uint64[n]): uint64[n]."""
+def each_word(a: Any, seed: Any) -> Any:
+    """The compiled loop; the seed as uint64, for numba takes a Python int for int64."""
     out = np.empty(a.size, np.uint64)
     for i in range(a.size):
         out[i] = xxhash64_word(a[i], seed)
