@@ -32,10 +32,10 @@ def by_the_book(offsets, skips, size, turns):
 
 
 @st.composite
-def walks(draw, backends=st.integers(1, 30)):
+def walks(draw):
     """(offsets, skips, size) for a prime size; the backends may outnumber the slots."""
     size = draw(st.sampled_from(PRIMES))
-    count = draw(backends)
+    count = draw(st.integers(1, 30))
     offsets = draw(st.lists(st.integers(0, size - 1), min_size=count, max_size=count))
     skips = draw(st.lists(st.integers(1, size - 1), min_size=count, max_size=count))
     return np.array(offsets), np.array(skips), size
@@ -84,7 +84,12 @@ REFUSED = {
     "a skip of nothing": ([0], [0], 7, r"skips\[0\]: 0 does not visit"),
     "a skip of once around": ([0], [7], 7, r"skips\[0\]: 7 does not visit"),
     "a skip backwards": ([0], [-1], 7, r"skips\[0\]: -1 does not visit"),
-    "an offset past the end": ([3, 7], [1, 1], 7, r"offsets\[1\]: 7 is outside the table; it must be 0 to size - 1 = 6"),
+    "an offset past the end": (
+        [3, 7],
+        [1, 1],
+        7,
+        r"offsets\[1\]: 7 is outside the table; .* 0 to size - 1 = 6",
+    ),
     "an offset before the start": ([-1], [1], 7, r"offsets\[0\]: -1 is outside"),
     "nobody": ([], [], 7, "0 and 0 given"),
     "a skip too few": ([0, 1], [1], 7, "2 and 1 given"),

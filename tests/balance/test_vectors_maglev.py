@@ -50,7 +50,7 @@ def slots(table, count):
 def test_katran_changes_of_a_hundred_reals(version):
     tens = dict.fromkeys(range(100), 10)
     thirteens = dict.fromkeys(range(100), 13)
-    without_0 = {number: 10 for number in range(1, 100)}
+    without_0 = dict.fromkeys(range(1, 100), 10)
     steps = {
         "100 reals num=i weight=10 hash=i; delete num 0; number of ring slots that change": (tens, without_0),
         "same 100 reals, all weights 10 -> 13": (tens, thirteens),
