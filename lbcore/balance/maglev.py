@@ -60,7 +60,7 @@ def check_walks(offsets: Any, skips: Any, size: int) -> None:
 def step(slot: Any, skip: Any, size: Any) -> Any:
     """The next slot on a backend's list: (slot + skip) mod size, without a division.
 
-    The processor can work out both sums and the comparison at once, and pick one. That makes filling a fifth faster.
+    The processor can work out both sums and the comparison at once, and pick one. That makes filling a tenth faster.
     """
     return slot + skip if slot < size - skip else slot + skip - size
 
