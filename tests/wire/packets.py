@@ -55,7 +55,15 @@ tcp_options = st.lists(
 )
 
 tcps = st.builds(
-    TCP, sport=ports, dport=ports, seq=number(32), ack=number(32), flags=number(8), window=number(16), urgptr=number(16), options=tcp_options
+    TCP,
+    sport=ports,
+    dport=ports,
+    seq=number(32),
+    ack=number(32),
+    flags=number(8),
+    window=number(16),
+    urgptr=number(16),
+    options=tcp_options,
 )
 udps = st.builds(UDP, sport=ports, dport=ports)
 pings = st.builds(ICMP, type=st.sampled_from([0, 8]), code=number(8), id=number(16), seq=number(16))
@@ -110,7 +118,9 @@ NUMBERS = {
 
 @st.composite
 def ipv6_packets(draw: st.DrawFn, most: int = 4) -> Packet:
-    packet = IPv6(src=draw(addresses6), dst=draw(addresses6), tc=draw(number(8)), fl=draw(number(20)), hlim=draw(number(8)))
+    packet = IPv6(
+        src=draw(addresses6), dst=draw(addresses6), tc=draw(number(8)), fl=draw(number(20)), hlim=draw(number(8))
+    )
     echo = st.builds(ICMPv6EchoRequest, id=number(16), seq=number(16), data=payloads)
     for part in [*draw(st.lists(extensions, max_size=most)), draw(segments | echo)]:
         packet.lastlayer().nh = NUMBERS[type(part)]
@@ -131,5 +141,15 @@ def frames(draw: st.DrawFn, inner: st.SearchStrategy[Packet] | None = None) -> P
 def too_big(packet: bytes, mtu: int, *, six: bool) -> bytes:
     """The frame that tells a sender of this packet about the path's MTU."""
     if six:
-        return bytes(Ether(dst="02:00:00:00:00:02") / IPv6(src="2001:db8::9", dst="2001:db8::1") / ICMPv6PacketTooBig(mtu=mtu) / Raw(packet))
-    return bytes(Ether(dst="02:00:00:00:00:02") / IP(src="10.0.0.9", dst="10.0.0.1") / ICMP(type=3, code=4, nexthopmtu=mtu) / Raw(packet))
+        return bytes(
+            Ether(dst="02:00:00:00:00:02")
+            / IPv6(src="2001:db8::9", dst="2001:db8::1")
+            / ICMPv6PacketTooBig(mtu=mtu)
+            / Raw(packet)
+        )
+    return bytes(
+        Ether(dst="02:00:00:00:00:02")
+        / IP(src="10.0.0.9", dst="10.0.0.1")
+        / ICMP(type=3, code=4, nexthopmtu=mtu)
+        / Raw(packet)
+    )

@@ -75,7 +75,9 @@ def test_ipv6_walks_the_chain_that_scapy_wrote(packet):
     raw = bytes(packet)
     theirs = IPv6(raw)
     last = next(packet[kind] for kind in (TCP, UDP, ICMPv6EchoRequest) if kind in packet)
-    fragment = next((part for part in reversed(list(packet.iterpayloads())) if isinstance(part, IPv6ExtHdrFragment)), None)
+    fragment = next(
+        (part for part in reversed(list(packet.iterpayloads())) if isinstance(part, IPv6ExtHdrFragment)), None
+    )
     ours = ipv6.parse(view(raw))
     assert ours == ipv6.Header(
         verdict=OK,

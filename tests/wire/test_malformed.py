@@ -25,7 +25,10 @@ def agree(frames):
     for checked in (True, False):
         other = driver.compiled(frames, checked=checked)
         different = np.flatnonzero((rows != other).any(axis=1))
-        assert not different.size, (frames[different[0]].hex(), np.flatnonzero(rows[different[0]] != other[different[0]]))
+        assert not different.size, (
+            frames[different[0]].hex(),
+            np.flatnonzero(rows[different[0]] != other[different[0]]),
+        )
     return rows
 
 

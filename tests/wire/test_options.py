@@ -38,7 +38,7 @@ def test_every_option_is_found_where_scapy_put_it(segment):
         option = find(raw[20:], len(raw) - 20, kind)
         assert (option.verdict, option.length > 0) == (OK, kind in dict(listed))
         if option.length:
-            before = [entry for entry in TCP(raw).options][: [kind for kind, _ in listed].index(kind)]
+            before = list(TCP(raw).options)[: [kind for kind, _ in listed].index(kind)]
             assert raw[20 + option.offset] == kind
             assert raw[20 + option.offset + 1] == option.length
             assert option.offset == sum(1 if name == "NOP" else raw_length(name, value) for name, value in before)

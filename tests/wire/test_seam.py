@@ -10,8 +10,24 @@ from hypothesis import strategies as st
 from lbcore.jit import kernel
 from lbcore.wire import seam
 from lbcore.wire.portable import portable
-from lbcore.wire.seam import Frame, advance, grow_head, grow_tail, lookup, need, size_of, view
-from lbcore.wire.seam import set8, set16, set32, set64, u8, u16, u32, u64
+from lbcore.wire.seam import (
+    Frame,
+    advance,
+    grow_head,
+    grow_tail,
+    lookup,
+    need,
+    set8,
+    set16,
+    set32,
+    set64,
+    size_of,
+    u8,
+    u16,
+    u32,
+    u64,
+    view,
+)
 from lbcore.wire.seam_numba import checked_context, memory_context, place
 from tests.wire import driver
 from tests.wire.packets import number
@@ -73,7 +89,12 @@ distances = st.sampled_from([2**62, -(2**62), 2**31, -(2**31)])
 far = st.lists(st.tuples(st.sampled_from([GROW_HEAD, GROW_TAIL]), distances, number(64)), max_size=3)
 
 
-@given(st.binary(max_size=20), st.integers(0, 16), st.integers(0, 16), st.tuples(operations, far).map(lambda t: t[0] + t[1]))
+@given(
+    st.binary(max_size=20),
+    st.integers(0, 16),
+    st.integers(0, 16),
+    st.tuples(operations, far).map(lambda t: t[0] + t[1]),
+)
 def test_a_frame_and_a_cell_do_the_same(data, headroom, tailroom, todo):
     frame = Frame(data, headroom=headroom, tailroom=tailroom)
     kinds, numbers, values = ([step[i] for step in todo] for i in range(3))
@@ -123,7 +144,7 @@ def test_an_access_outside_the_packet_raises_where_accesses_are_checked(data, of
     access = getattr(seam, f"{'set' if writes else 'u'}{8 * size}")
     cell, buffer = np.zeros(4, np.uint64), np.frombuffer(frame.buffer, np.uint8)
     place(cell, buffer, frame.start, frame.end)
-    if 0 <= offset and offset + size <= len(data):
+    if offset >= 0 and offset + size <= len(data):
         access(view(frame), offset, *[0] * writes)
         bare_access(cell, kind, offset)
         return

@@ -11,9 +11,22 @@ from lbcore.wire import words
 from lbcore.wire.portable import portable
 from tests.wire.packets import number
 
-ALL = (
-    "word64 int64 add32 sub32 mul32 add64 mul64 mod64 bswap32 bswap64 le32 le64 rotl32 rotl64".split()
-)
+ALL = [
+    "word64",
+    "int64",
+    "add32",
+    "sub32",
+    "mul32",
+    "add64",
+    "mul64",
+    "mod64",
+    "bswap32",
+    "bswap64",
+    "le32",
+    "le64",
+    "rotl32",
+    "rotl64",
+]
 
 
 @portable
