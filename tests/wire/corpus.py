@@ -16,7 +16,8 @@ from scapy.layers.ipsec import AH
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
 
-from lbcore.wire import compose, icmp, tcp
+from lbcore.wire import compose, ethernet, icmp, ipv4, ipv6, tcp
+from lbcore.wire.seam import Frame, advance, set16, view
 from tests.wire.packets import too_big
 
 _TIMESTAMP = bytes([68, 8, 5, 0, 0, 0, 0, 9])
@@ -53,3 +54,16 @@ FRAMES = [
     bytes(_LINK / _IPV6 / IPv6ExtHdrFragment(offset=185, id=7, nh=17) / Raw(b"the end of something")),
     bytes(_LINK / _IPV6 / IPv6ExtHdrRouting(addresses=["::3"], segleft=1) / ICMPv6EchoRequest()),
 ]
+
+
+def cut(frame: bytes, length: int) -> bytes:
+    """The first `length` bytes of a frame, with the length in its IP header put right: a parser reads on to the cut."""
+    short = Frame(frame[:length])
+    p = view(short)
+    link = ethernet.parse(p)
+    ip, left = advance(p, link.header_length), length - link.header_length
+    if link.ethertype == ethernet.IPV4 and left >= ipv4.LENGTH:
+        set16(ip, 2, left)
+    if link.ethertype == ethernet.IPV6 and left >= ipv6.LENGTH:
+        set16(ip, 4, left - ipv6.LENGTH)
+    return bytes(short)

@@ -1,8 +1,8 @@
 """Run as a program: parse packets that end exactly where readable memory ends.
 
 Behind the page that holds the packet lies one that may not be touched: a read past the packet's end, by a single byte,
-kills the process. `corpus` parses every frame cut at every length there, unchecked, and prints how many; `trap` reads
-one byte too far on purpose and must not come back.
+kills the process. `corpus` parses every frame cut at every length there (`corpus.cut`), unchecked, and prints how many;
+`trap` reads one byte too far on purpose and must not come back.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ def main(what: str) -> None:
     for frame in corpus.FRAMES:
         for length in range(len(frame) + 1):
             start = page.size - length
-            page[start:] = np.frombuffer(frame, np.uint8, length)
+            short = corpus.cut(frame, length)
+            page[start:] = np.frombuffer(short, np.uint8)
             row = np.zeros((1, driver.COLUMNS), np.uint64)
             driver.walk_many(page, np.array([start]), end, row)
-            assert (row == driver.plain([frame[:length]])).all(), (frame.hex(), length)
+            assert (row == driver.plain([short])).all(), (frame.hex(), length)
             parsed += 1
     print(parsed)
 

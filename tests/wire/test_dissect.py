@@ -72,6 +72,7 @@ def test_no_bytes_upset_it(frame, first):
 def test_no_cut_upsets_it(frame):
     whole = dissect(frame)
     for length in range(len(frame)):
+        covers(corpus.cut(frame, length))
         layers = covers(frame[:length])
         assert [layer.name for layer in layers[: len(layers) - 1]] == [layer.name for layer in whole[: len(layers) - 1]]
 
@@ -158,7 +159,7 @@ def test_every_extension_header_is_a_layer_of_its_own(made):
     )
 
 
-@given(packets.frames(packets.ipv4_packets() | packets.ipv6_packets(most=1)).map(bytes))
+@given(packets.frames(packets.ipv4_packets() | packets.ipv6_packets(extensions=packets.checksummed)).map(bytes))
 def test_scapys_checksums_are_right_and_spoiled_ones_are_put_right(frame):
     for layer in dissect(frame):
         names = [field.name for field in layer.fields]
@@ -290,6 +291,12 @@ def test_a_quote_is_dissected_with_names_of_its_own():
     assert find(layers, "icmp").field("code").text == "4 (fragmentation needed)"
     assert find(layers, "quoted tcp").field("destination_port").value == 80
     assert find(layers, "quoted tcp").note == "the quote ends here"
+
+
+def test_an_error_about_an_error_is_not_followed():
+    inner = compose.icmp_frame(type=icmp.TIME_EXCEEDED, payload=compose.tcp_frame()[14:])
+    layers = covers(compose.icmp_frame(type=icmp.TIME_EXCEEDED, payload=inner[14:]))
+    assert [layer.name for layer in layers[3:]] == ["quoted ipv4", "quoted icmp", "quoted payload"]
 
 
 def test_tunnels_in_tunnels_end():
