@@ -143,7 +143,7 @@ class Peek:
         size = yield from self._length("compression methods length", 1, end, 1, 2)
         methods = yield from self._bytes("compression methods", size)
         if 0 not in methods:
-            at = self._message.place(message.at - size)
+            at = message.place(message.at - size)
             raise Malformed("compression methods", methods.hex(), "must have 0, null (RFC 8446 section 4.1.2)", at)
         if message.at < end:
             yield from self._extensions(end)
@@ -171,14 +171,14 @@ class Peek:
             kind = yield from message.number("extension type", 2, 0, 0xFFFF, "RFC 8446 section 4.2")
             if kind in seen:
                 wanted = "must be there once only (RFC 8446 section 4.2)"
-                raise Malformed("extension type", f"0x{kind:04x} again", wanted, self._message.place(start))
+                raise Malformed("extension type", f"0x{kind:04x} again", wanted, message.place(start))
             seen[kind] = None
             extension = EXTENSIONS.get(kind, OTHER)
             size = yield from self._length(f"{extension.name} length", 2, end, extension.least, 4, extension.most)
             body = message.at
             if kind == PRE_SHARED_KEY and body + size < end:
                 wanted = "must be the last extension (RFC 8446 section 4.2.11)"
-                raise Malformed(extension.name, "followed by others", wanted, self._message.place(start))
+                raise Malformed(extension.name, "followed by others", wanted, message.place(start))
             yield from extension.read(self, body + size)
             if kind != SERVER_NAME and kind in EXTENSIONS:
                 self._mark(extension.name, body, body + size)
@@ -215,9 +215,8 @@ class Peek:
             )
             if fault:
                 shown = ascii(bytes(message.bytes[start : message.at]).decode("latin-1"))
-                raise Malformed(
-                    "server name", shown, f"a host name {fault} (RFC 6066 section 3)", self._message.place(start + i)
-                )
+                wanted = f"a host name {fault} (RFC 6066 section 3)"
+                raise Malformed("server name", shown, wanted, message.place(start + i))
             label, before = (0 if char == DOT else label), char
         name = bytes(message.bytes[start : message.at])
         if name.rpartition(b".")[2].isdigit():
@@ -284,17 +283,19 @@ class Peek:
 
     # ------------------------------------------------------------------------------------------------------ what recurs
     def _mark(self, name: str, start: int, end: int) -> None:
+        """Message bytes start..end, perhaps none, are this field's."""
         self._fields.append(Span(name, start, end))
 
     def _bytes(self, name: str, size: int) -> Wait[bytes]:
+        """A marked field of `size` bytes."""
         self._mark(name, self._message.at, self._message.at + size)
         return (yield from self._message.take(size))
 
     def _words(self, name: str, size: int) -> Wait[tuple[int, ...]]:
+        """`size` bytes as 16-bit values."""
         if size % 2:
-            raise Malformed(
-                f"{name} length", size, "must be even: 16-bit values", self._message.place(self._message.at)
-            )
+            wanted = "must be even, for 16-bit values"
+            raise Malformed(f"{name} length", size, wanted, self._message.place(self._message.at))
         raw = yield from self._message.take(size)
         return tuple(int.from_bytes(raw[i : i + 2], "big") for i in range(0, size, 2))
 

@@ -104,9 +104,11 @@ def key_share(*shares: tuple[int, int]) -> bytes:
     return extension(51, vector(2, *(words(group) + vector(2, bytes(size)) for group, size in shares)))
 
 
-def message(*extensions: bytes, version=0x0303, session_id=b"", suites=(0x1301,), methods=b"\0", tail=None) -> bytes:
+def message(
+    *extensions: bytes, version=0x0303, session_id=b"", suites=(0x1301,), methods=b"\0", tail=None, extra=b""
+) -> bytes:
     body = words(version) + bytes(range(32)) + vector(1, session_id) + vector(2, words(*suites)) + vector(1, methods)
-    body += vector(2, *extensions) if tail is None else tail
+    body += vector(2, *extensions, extra) if tail is None else tail
     return b"\x01" + vector(3, body)
 
 
@@ -423,6 +425,8 @@ def spoiled(name: bytes, kind: int = 0):
 
 NAME_AT = len(records(message())) + 4 + 2 + 3  # where the name starts when it is the first extension
 
+NO_SESSION_ROOM = ("session id length", "must be 0", 44)
+
 # what is wrong: the bytes, the field, a word of the explanation, and after how many bytes it is certain
 CERTAIN = {
     "plain HTTP": (b"GET / HTTP/1.1\r\n", "record type", "plain HTTP", 1),
@@ -450,6 +454,36 @@ CERTAIN = {
         46,
     ),
     "no null compression": (records(message(methods=b"\x01")), "compression methods", "null", 50),
+    "session id overruns": (records(b"\x01\0\0\x29" + words(0x303) + bytes(32) + b"\x01" + bytes(6)), *NO_SESSION_ROOM),
+    "suites overrun": (records(message(tail=b"")[:39] + words(4) + bytes(4)), "cipher suites length", "must be 2", 46),
+    "byte after compression": (records(message(tail=b"\0")), "compression methods length", "another", 49),
+    "extensions too short": (records(message(tail=vector(2, bytes(3)))), "extensions length", "at least 4", 50),
+    "extension leaves 3": (records(message(extension(9, b""), extra=bytes(3))), "extension length", "another", 56),
+    "protocol leaves 1": (
+        records(message(extension(16, vector(2, vector(1, b"h2"), b"\0")))),
+        "ALPN name length",
+        "another",
+        NAME_AT - 2,
+    ),
+    "share list of 4": (
+        records(message(extension(51, vector(2, bytes(4))))),
+        "key share list length",
+        "at least 5",
+        56,
+    ),
+    "share leaves 4": (
+        records(message(extension(51, vector(2, words(29) + vector(2, b"x"), bytes(4))))),
+        "key share size",
+        "another",
+        NAME_AT - 3 + 4,
+    ),
+    "ECH key overruns": (
+        records(message(extension(0xFE0D, bytes(6) + words(3) + bytes(5)))),
+        "ECH key length",
+        "0 to 2",
+        NAME_AT + 3,
+    ),
+    "odd groups": (records(message(extension(10, vector(2, bytes(5))))), "supported groups list length", "even", 58),
     "record goes on": (records(message() + b"\0"), "record's end in the message", "must end", 9),
     "name twice": (
         records(message(server_name(HOST.encode()), server_name(b"b"))),
@@ -531,6 +565,12 @@ def test_largest_hello_and_one_more():
     over = records(message(extension(21, bytes(room + 11))))
     assert outcome(over)[0] == "malformed"
     assert outcome(over[:9])[0] == "malformed", "the handshake length says it; nobody has to receive 64 KiB"
+
+
+def test_a_declared_record_is_waited_for_as_a_whole():
+    data = records(message(extension(21, bytes(300))))
+    assert outcome(data[:5]) == ("incomplete", len(data) - 5)
+    assert outcome(b"") == ("incomplete", len(records(message(tail=b""))))
 
 
 def test_input_types():
