@@ -77,6 +77,8 @@ def test_tls_shows_the_host_and_hides_the_path(_):
     assert b"order" not in everything
     # hello; server's flight; finished and request; response and close_notify; close_notify
     assert [s.direction for s in talk.segments] == [TO_SERVER, TO_CLIENT, TO_SERVER, TO_CLIENT, TO_SERVER]
+    close_notify = b"\x17\x03\x03\x00\x13"  # a record with 2 bytes of alert, its type, and 16 of authentication
+    assert [s.payload[-24:-19] for s in talk.segments[3:]] == [close_notify, close_notify]
 
 
 def test_two_large_streams_at_once():
@@ -136,6 +138,18 @@ def test_a_failing_client_is_heard():
 
     with pytest.raises(LookupError, match="changed its mind"):
         exchange(client, lambda connection: connection.recv(1))
+
+
+@pytest.mark.parametrize("status", [100, 204, 304])
+def test_a_body_where_none_may_be_is_refused(status):
+    with pytest.raises(ValueError, match=f"status is {status}"):
+        capture_http(respond=lambda request: Response(status=status, body=b"x"))
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+def test_answers_without_a_body(method, status):
+    talk = capture_http(method=method, respond=lambda request: Response(status, {}, b"x" if status == 200 else b""))
+    assert talk.sent(TO_CLIENT).endswith(b"\r\nConnection: close\r\n\r\n")
 
 
 def test_an_untrusted_certificate_is_refused(monkeypatch):
@@ -247,12 +261,12 @@ def assert_tells_the_same(kept, talk):
 
 CLIENT, SERVER = ("192.0.2.10", 51000), ("203.0.113.5", 443)
 segments = st.lists(
-    st.builds(Segment, st.sampled_from([TO_SERVER, TO_CLIENT]), st.binary(min_size=1, max_size=300), st.just(0.0)),
+    st.builds(Segment, st.sampled_from([TO_SERVER, TO_CLIENT]), st.binary(min_size=1, max_size=120), st.just(0.0)),
     max_size=6,
 )
 
 
-@given(segments, st.integers(20, 200), st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)))
+@given(segments, st.integers(20, 100), st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)))
 def test_rebuilt_frames_hold_the_payload_with_right_checksums(talk, mss, first_seq):
     kept = rebuild_frames(talk, CLIENT, SERVER, mss=mss, first_seq=first_seq)
     for way, address in ((TO_SERVER, CLIENT), (TO_CLIENT, SERVER)):
@@ -271,6 +285,15 @@ def test_rebuilt_frames_hold_the_payload_with_right_checksums(talk, mss, first_s
             assert tcp.ack == expected[tcp.target], "and acknowledges all that the other has sent"
         expected[tcp.source] += len(tcp.payload) + bool(tcp.flags & (frames.SYN | frames.FIN))
         expected[tcp.source] %= 2**32
+
+
+def test_overlapping_retransmissions():
+    payload = bytes(range(200))
+    small, large = (rebuild_frames([Segment(TO_SERVER, payload, 0.0)], CLIENT, SERVER, mss=mss) for mss in (50, 130))
+    for kept in (small + large[3:], large + small[3:], large[:4] + small[4:]):
+        assert payload_of(kept, CLIENT) == payload
+    assert payload_of(large[:4] + small[4:6], CLIENT) == payload[:150]
+    assert payload_of(large[:4] + small[4:5], CLIENT) == payload[:130], "an old piece takes nothing away"
 
 
 @given(segments, st.data())
