@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lbcore.measure.table import table
     from lbcore.show.explorer import explore
     from lbcore.show.header_diagram import header
+    from lbcore.show.inspector import inspector
     from lbcore.show.listing import source
     from lbcore.show.packet_diagram import Span, packet
     from lbcore.show.questions import predict, quiz
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "table": "lbcore.measure.table",
     "explore": "lbcore.show.explorer",
+    "inspector": "lbcore.show.inspector",
     "source": "lbcore.show.listing",
     "header": "lbcore.show.header_diagram",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
@@ -26,8 +28,8 @@ _WHERE = {
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "packet", "predict", "quiz", "source",
-    "table",
+    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "inspector", "packet", "predict", "quiz",
+    "source", "table",
 ]  # fmt: skip
 
 
