@@ -158,7 +158,9 @@ class _Line(NamedTuple):
         if self.label:
             field, token = self.label
             if token.text not in labels:
-                raise AssemblyError(self.number, token.text, f"no such label; defined are: {', '.join(labels) or 'none'}")
+                raise AssemblyError(
+                    self.number, token.text, f"no such label; defined are: {', '.join(labels) or 'none'}"
+                )
             distance = labels[token.text] - slot - 1
             fields[field] = _ranged(self.number, token._replace(value=distance), field)
         if self.form.opcode == isa.LDDW:
@@ -192,7 +194,9 @@ def _number(line: int, text: str, digits: str) -> int:
 def _define(labels: dict[str, int], number: int, tokens: list[Token], slot: int) -> None:
     name = tokens[0].text
     if not _is_name(name) or tokens[0].mark in _OPERANDS:
-        raise AssemblyError(number, name, "a label is a name of its own: letters, digits, _ . $, no word of the language")
+        raise AssemblyError(
+            number, name, "a label is a name of its own: letters, digits, _ . $, no word of the language"
+        )
     if name in labels:
         raise AssemblyError(number, name, "this label is there already")
     labels[name] = slot

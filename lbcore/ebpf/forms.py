@@ -122,6 +122,17 @@ def written(instruction: Instruction) -> tuple[int, ...]:
     return ()
 
 
+def distance(instruction: Instruction) -> int | None:
+    """How many slots a jump or local call moves on from the next instruction; None for everything else."""
+    if instruction.klass not in (JMP, JMP32) or instruction.code == isa.EXIT:
+        return None
+    if instruction.code == isa.CALL:
+        return instruction.imm if instruction.src == isa.LOCAL and not instruction.source else None
+    if instruction.opcode == JMP32 | isa.JA:
+        return instruction.imm
+    return instruction.offset
+
+
 class _Fields(dict[str, int]):
     """An instruction as the mapping that a template is filled from."""
 
