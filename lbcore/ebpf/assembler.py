@@ -3,8 +3,8 @@
 Rule of this file: it knows words and lines; what can be written is the table in `forms`.
 
 Theory. Every template of the table is cut into tokens; registers, numbers and labels become the marks `%r`, `%w`,
-`#` and `@`, and all the token sequences are merged into one tree. Reading a line is a walk down that tree, and where the
-walk gets stuck, the branches that were there are what would have been right.
+`#` and `@`, and all the token sequences are merged into one tree. Reading a line is a walk down that tree, and where
+the walk gets stuck, the branches that were there are what would have been right.
 
 Reading what `disassemble` printed gives the same bytes again, for any bytes at all: slots that are no instruction are
 printed as `.8byte`.

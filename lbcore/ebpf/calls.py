@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from lbcore.ebpf import memory, signatures, tables
 from lbcore.ebpf.memory import Fault
+from lbcore.ebpf.program import MAX_TAIL_CALLS, TailCall
 from lbcore.ebpf.storage import Map
 
 if TYPE_CHECKING:
+    from lbcore.ebpf.engine import Vm
     from lbcore.ebpf.packet import Packet
-    from lbcore.ebpf.vm import Vm
 
 XDP_ABORTED, XDP_REDIRECT = 0, 4
 MAX_ADJUST = 1 << 16
@@ -98,8 +99,6 @@ def trace_printk(vm: Vm, template: bytes, *values: int) -> int:
 
 def tail_call(vm: Vm, context: int, map_: Map, index: int) -> int:
     """Does not come back if there is such a program; 33 times at most."""
-    from lbcore.ebpf.vm import MAX_TAIL_CALLS, TailCall
-
     slot = map_.slot((index & 0xFFFFFFFF).to_bytes(4, "little"))
     number = int.from_bytes(map_.table.values[slot, :4].tobytes(), "little") if slot >= 0 else -1
     if number not in vm.programs or vm.tail_calls >= MAX_TAIL_CALLS:

@@ -63,7 +63,7 @@ EXITED, TRAP, FAULT, LIMIT, TOO_DEEP, FELL_OFF = range(6)
 def execute(code, registers, regions, frames, state):  # type: ignore[no-untyped-def]
     """Run until something happens; returns the event.
 
-    code uint64[n]; registers uint64[11 + constants]; regions uint64[n, 4]; frames int64[MAX_FRAMES, 5]: where to go on
+    code uint64[n]; registers uint64[11 + constants]; regions uint64[n, 7]; frames int64[MAX_FRAMES, 5]: where to go on
     and r6 to r9 of each caller; state int64[6]. When it returns, state[PC] is the instruction that the event is about.
     """
     pc, left, count = state[PC], state[LEFT], U64(code.size)
@@ -310,5 +310,5 @@ def execute(code, registers, regions, frames, state):  # type: ignore[no-untyped
         else:  # whatever `vm` has to do: helpers, and the packet loads of old
             event = TRAP
             break
-    state[PC], state[LEFT] = (pc if event == LIMIT or event == FELL_OFF else pc - 1), left
+    state[PC], state[LEFT] = (pc if event in (LIMIT, FELL_OFF) else pc - 1), left
     return event

@@ -156,7 +156,7 @@ def _wide(code: bytes, slot: int, low: int) -> int:
     *reserved, high = _BASIC.unpack_from(code, (slot + 1) * SLOT)
     if any(reserved):
         raise BadCode(f"instruction {slot + 1}: the second half of a wide load must be zero but for its immediate")
-    return (high & 0xFFFFFFFF) << 32 | low & 0xFFFFFFFF
+    return int((high & 0xFFFFFFFF) << 32 | low & 0xFFFFFFFF)
 
 
 def _signed32(x: int) -> int:

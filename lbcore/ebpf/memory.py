@@ -81,7 +81,7 @@ class Memory:
     def place(
         self, number: int, region: Region, *, low: int = 0, high: int | None = None, writable: bool = True
     ) -> None:
-        """Put a region into the table; offsets `low` to `high` of it (by default all, or all of a slot) are in bounds."""
+        """Put a region into the table; offsets `low` to `high` of it (all of it by default) are in bounds."""
         if not region.buffer.flags.c_contiguous:
             raise ValueError(f"{region.name}: the buffer of a region is one run of bytes; this one has gaps")
         self.regions[number] = region
@@ -102,6 +102,11 @@ class Memory:
         """`size` bytes at the program's address. Raises Fault."""
         buffer, start = self._find(at, size, writing=False)
         return buffer[start : start + size].tobytes()
+
+    def peek(self, at: int, size: int, *, writing: bool) -> tuple[Region, bytes]:
+        """The region of an address and the bytes there, if they may be read (or written). Raises Fault."""
+        buffer, start = self._find(at, size, writing=writing)
+        return self.regions[at >> OFFSET_BITS], buffer[start : start + size].tobytes()
 
     def write(self, at: int, data: bytes) -> None:
         """Write bytes at the program's address. Raises Fault, having written nothing."""

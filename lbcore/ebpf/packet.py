@@ -79,6 +79,11 @@ class Packet:
     def __bytes__(self) -> bytes:
         return self.buffer[self.data : self.end].tobytes()
 
+    @property
+    def context_address(self) -> int:
+        """The program's address of the context: its r1."""
+        return memory.address(memory.CONTEXT)
+
     def peek(self, offset: int, size: int) -> bytes | None:
         """`size` bytes at `offset` from the packet's start; None if it does not have them."""
         if offset < 0 or self.data + offset + size > self.end:

@@ -53,7 +53,7 @@ class Program:
     def compile(self, resolve: Callable[[int, Instruction], int]) -> tuple[npt.NDArray[np.uint64], list[int]]:
         """The words of the loop (uint64[n]), and the constants that follow the registers.
 
-        `resolve` gives the value of a wide load that is no plain number: a map's address.
+        `resolve` gives the value of a wide load: a number, or a map's address.
         """
         constants: dict[int, int] = {}
         words = np.zeros(len(self.instructions), np.uint64)
@@ -61,7 +61,7 @@ class Program:
             opcode, source, argument = i.opcode, i.src, i.offset
             constant: int | None = None
             if i.wide:
-                constant = resolve(index, i) if i.src else i.imm
+                constant = resolve(index, i)
             elif i.klass in (ALU, ALU64):
                 constant = i.imm if i.source == K or i.code == isa.END else None
                 if i.code == isa.END:
@@ -85,6 +85,21 @@ class Program:
                 source = isa.REGISTERS + constants.setdefault(constant & MASK64, len(constants))
             words[index] = opcode | i.dst << 8 | source << 12 | (argument & 0xFFFFFFFF) << 32
         return words, list(constants)
+
+
+MAX_TAIL_CALLS = 33
+
+
+class TailCall(Exception):
+    """Raised by the helper of that name: go on with another program."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self.program = program
+
+
+class Ended(Exception):
+    """Raised by a packet load of old that is out of the packet: the program is over, its result 0 (section 5.5)."""
 
 
 def check(code: bytes) -> Program:

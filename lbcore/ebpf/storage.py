@@ -89,7 +89,7 @@ class Map(MutableMapping[bytes, bytes]):
         slot = _find(self.table, self._bytes("key", key, self.key_size))
         if slot < 0:
             raise KeyError(key)
-        return self.table.values[slot, : self.value_size].tobytes()
+        return bytes(self.table.values[slot, : self.value_size])
 
     def __setitem__(self, key: bytes, value: bytes) -> None:
         self.update_entry(key, value)

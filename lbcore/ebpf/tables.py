@@ -68,7 +68,7 @@ def lookup(table, key):  # type: ignore[no-untyped-def]
 def find(table, key):  # type: ignore[no-untyped-def]
     """The same, without counting as use."""
     family = table.facts[FAMILY]
-    if family == ARRAY or family == SPARSE:
+    if family in (ARRAY, SPARSE):
         slot = I64(load32(key, 0))
         return slot if slot < table.facts[ENTRIES] and table.links[slot, USED] else -1
     if family == PREFIX:
@@ -93,7 +93,7 @@ def update(table, key, value, flags):  # type: ignore[no-untyped-def]
     family = facts[FAMILY]
     if family == RING or flags < ANY or flags > EXIST:
         return -EINVAL
-    if family == ARRAY or family == SPARSE:
+    if family in (ARRAY, SPARSE):
         slot = I64(load32(key, 0))
         if slot >= facts[ENTRIES]:
             return -E2BIG
@@ -127,7 +127,7 @@ def update(table, key, value, flags):  # type: ignore[no-untyped-def]
 def delete(table, key):  # type: ignore[no-untyped-def]
     """Remove a key: 0, or a negative error number."""
     family = table.facts[FAMILY]
-    if family == ARRAY or family == RING:
+    if family in (ARRAY, RING):
         return -EINVAL
     if family == SPARSE:
         slot = find(table, key)
@@ -169,9 +169,10 @@ def _slot_of(table, key, length):  # type: ignore[no-untyped-def]
     place = digest & mask
     while table.index[place] >= 0:
         slot = table.index[place]
-        if table.links[slot, DIGEST] == digest and _same(key + U64(skip), key_address(table, slot) + U64(skip), bits):
-            if table.facts[FAMILY] != PREFIX or load32(key_address(table, slot), 0) == length:
-                return slot
+        there = key_address(table, slot)
+        alike = table.links[slot, DIGEST] == digest and _same(key + U64(skip), there + U64(skip), bits)
+        if alike and (table.facts[FAMILY] != PREFIX or load32(there, 0) == length):
+            return slot
         place = (place + 1) & mask
     return -1
 
