@@ -7,6 +7,8 @@ compiled loop needs: locate a range, change a word in it at once, open and close
 has size zero, so a pointer into it is as dead as the frame.
 """
 
+# What numba compiles has no annotations.
+# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 from numba.extending import register_jitable
@@ -34,7 +36,7 @@ store8, store16, store32, store64 = (store(bits, big_endian=False) for bits in (
 
 
 @register_jitable
-def locate(regions, address, size, end, state):  # type: ignore[no-untyped-def]
+def locate(regions, address, size, end, state):
     """The host address of `size` bytes at the program's `address`, or 0 and a note of the fault in `state`.
 
     `end` is the column that bounds the access: HIGH for loads, WRITABLE for stores.
@@ -56,7 +58,7 @@ def locate(regions, address, size, end, state):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def atomic(operation, registers, source, at, wide):  # type: ignore[no-untyped-def]
+def atomic(operation, registers, source, at, wide):
     """An atomic operation at a host address (section 5.3). Alone in its machine, a program is never interrupted."""
     old = load64(at, 0) if wide else U64(load32(at, 0))
     value = registers[source]
@@ -83,7 +85,7 @@ def atomic(operation, registers, source, at, wide):  # type: ignore[no-untyped-d
 
 
 @register_jitable
-def enter(registers, regions, frames, state, back):  # type: ignore[no-untyped-def]
+def enter(registers, regions, frames, state, back):
     """Open a frame for a local call: remember where to go on and r6 to r9, point r10 to a stack of its own."""
     depth = state[DEPTH]
     frames[depth, 0] = back
@@ -96,7 +98,7 @@ def enter(registers, regions, frames, state, back):  # type: ignore[no-untyped-d
 
 
 @register_jitable
-def leave(registers, regions, frames, state):  # type: ignore[no-untyped-def]
+def leave(registers, regions, frames, state):
     """Close the frame, so that no pointer into it works any more; returns where to go on."""
     depth = state[DEPTH] - 1
     state[DEPTH] = depth

@@ -13,6 +13,8 @@ Safety. Every load and store asks the table of regions (`access`), every target 
 the budget of instructions ends any loop.
 """
 
+# What numba compiles has no annotations.
+# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 from lbcore.ebpf import isa
@@ -60,7 +62,7 @@ EXITED, TRAP, FAULT, LIMIT, TOO_DEEP, FELL_OFF = range(6)
 
 
 @kernel
-def execute(code, registers, regions, frames, state):  # type: ignore[no-untyped-def]
+def execute(code, registers, regions, frames, state):
     """Run until something happens; returns the event.
 
     code uint64[n]; registers uint64[11 + constants]; regions uint64[n, 7]; frames int64[MAX_FRAMES, 5]: where to go on

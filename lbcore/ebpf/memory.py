@@ -60,6 +60,9 @@ class Region(NamedTuple):
     stride: int = 0
 
 
+NOTHING = Region("nothing", np.zeros(0, np.uint8))
+
+
 def address(region: int, offset: int = 0) -> int:
     """The program's address of an offset in a region."""
     return region << OFFSET_BITS | offset
@@ -71,12 +74,11 @@ class Memory:
     def __init__(self, maps: int = 0) -> None:
         regions = FIRST_MAP + 2 * maps
         self.table: npt.NDArray[np.uint64] = np.zeros((regions, 7), np.uint64)
-        nothing = np.zeros(0, np.uint8)
-        self.regions = [Region("nothing", nothing)] * regions
+        self.regions = [NOTHING] * regions
         for depth in range(MAX_FRAMES):
             self.place(FIRST_FRAME + depth, Region(f"stack frame {depth}", np.zeros(FRAME_SIZE, np.uint8)), high=0)
         self.bound(FIRST_FRAME, 0, FRAME_SIZE)
-        self.regions[CODE] = Region("the program itself", nothing)
+        self.regions[CODE] = Region("the program itself", NOTHING.buffer)
 
     def place(
         self, number: int, region: Region, *, low: int = 0, high: int | None = None, writable: bool = True
@@ -115,19 +117,21 @@ class Memory:
 
     def explain(self, at: int, size: int, *, writing: bool) -> str:
         """What an access is that is not allowed, in words."""
-        number, offset = at >> OFFSET_BITS, at & OFFSET_MASK
+        # A pointer that fell below its region has borrowed from the region's number: give it back.
+        number = at + (1 << OFFSET_BITS - 1) >> OFFSET_BITS
+        offset = at - (number << OFFSET_BITS)
         what = f"{'writes' if writing else 'reads'} {size} byte{'s' * (size != 1)} at "
-        if number >= len(self.regions):
+        if number == PACKET and offset < 4096:
+            return f"{what}{at:#x}, a null pointer"
+        if number >= len(self.regions) or self.regions[number] is NOTHING or number == PACKET and offset < PACKET_START:
             return f"{what}{at:#x}, which is a number and no pointer"
         region, row = self.regions[number], self.table[number]
-        if offset < region.origin and number == PACKET:
-            return f"{what}{at:#x}, " + ("a null pointer" if offset < 4096 else "which is a number and no pointer")
         where, low, high = region.name, int(row[LOW]), int(row[HIGH])
         if region.stride:
-            slot = offset >> region.shift
+            slot = max(offset >> region.shift, 0)
             if slot >= int(row[SLOTS]):
                 return f"{what}slot {slot} of {where}, which has {int(row[SLOTS])} slots"
-            where, offset = f"slot {slot} of {where}", offset & (1 << region.shift) - 1
+            where, offset = f"slot {slot} of {where}", offset - (slot << region.shift)
         if low == high:
             return f"{what}offset {offset} of {where}, where nothing can be read or written"
         if writing and not row[WRITABLE]:

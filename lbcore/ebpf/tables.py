@@ -14,6 +14,8 @@ Traps. The kernel's LRU is approximate, to save locks; this one is exact. The ke
 table when it updates; here the value is overwritten where it is, so an old pointer sees the new value.
 """
 
+# What numba compiles has no annotations.
+# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -55,7 +57,7 @@ class Table(NamedTuple):
 
 
 @kernel
-def lookup(table, key):  # type: ignore[no-untyped-def]
+def lookup(table, key):
     """The slot of the key at host address `key` (uint64), or -1. In an LRU table the entry becomes the newest."""
     slot = find(table, key)
     if slot >= 0 and table.facts[FAMILY] == LRU:
@@ -65,7 +67,7 @@ def lookup(table, key):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def find(table, key):  # type: ignore[no-untyped-def]
+def find(table, key):
     """The same, without counting as use."""
     family = table.facts[FAMILY]
     if family in (ARRAY, SPARSE):
@@ -87,7 +89,7 @@ def find(table, key):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def update(table, key, value, flags):  # type: ignore[no-untyped-def]
+def update(table, key, value, flags):
     """Write the value at host address `value` for a key: 0, or a negative error number of the kernel's."""
     facts = table.facts
     family = facts[FAMILY]
@@ -124,7 +126,7 @@ def update(table, key, value, flags):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def delete(table, key):  # type: ignore[no-untyped-def]
+def delete(table, key):
     """Remove a key: 0, or a negative error number."""
     family = table.facts[FAMILY]
     if family in (ARRAY, RING):
@@ -147,13 +149,13 @@ def delete(table, key):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def value_address(table, slot):  # type: ignore[no-untyped-def]
+def value_address(table, slot):
     """The host address of a slot's value; 8-byte aligned."""
     return U64(table.values.ctypes.data) + U64(slot * table.values.shape[1])
 
 
 @register_jitable
-def key_address(table, slot):  # type: ignore[no-untyped-def]
+def key_address(table, slot):
     return U64(table.keys.ctypes.data) + U64(slot * table.keys.shape[1])
 
 
@@ -161,7 +163,7 @@ def key_address(table, slot):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def _slot_of(table, key, length):  # type: ignore[no-untyped-def]
+def _slot_of(table, key, length):
     """The slot with exactly this key; of a prefix, with these `length` bits."""
     skip, bits = _significant(table, length)
     digest = _digest(key + U64(skip), bits)
@@ -178,7 +180,7 @@ def _slot_of(table, key, length):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def _insert(table, key, length):  # type: ignore[no-untyped-def]
+def _insert(table, key, length):
     """A slot for a new key, or a negative error number when the table is full."""
     facts, links = table.facts, table.links
     if facts[FREE] < 0:
@@ -203,7 +205,7 @@ def _insert(table, key, length):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def _remove(table, slot):  # type: ignore[no-untyped-def]
+def _remove(table, slot):
     """Free a slot, and pull forward what stands behind it in the index and would no longer be found."""
     facts, links, index = table.facts, table.links, table.index
     if facts[FAMILY] == PREFIX:
@@ -227,7 +229,7 @@ def _remove(table, slot):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def _chain(table, slot):  # type: ignore[no-untyped-def]
+def _chain(table, slot):
     """Make a slot the newest."""
     facts, links = table.facts, table.links
     newest = facts[NEWEST]
@@ -240,7 +242,7 @@ def _chain(table, slot):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def _unchain(table, slot):  # type: ignore[no-untyped-def]
+def _unchain(table, slot):
     facts, links = table.facts, table.links
     newer, older = links[slot, NEWER], links[slot, OLDER]
     if newer >= 0:
@@ -254,7 +256,7 @@ def _unchain(table, slot):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def _significant(table, length):  # type: ignore[no-untyped-def]
+def _significant(table, length):
     """How many bytes of a key to skip, and how many bits then count. A prefix's first four bytes are its length."""
     if table.facts[FAMILY] == PREFIX:
         return 4, length
@@ -262,7 +264,7 @@ def _significant(table, length):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def _digest(at, bits):  # type: ignore[no-untyped-def]
+def _digest(at, bits):
     """A number of 62 bits for the first `bits` bits at a host address."""
     h = U64(0x9E3779B97F4A7C15) ^ U64(bits)
     size, offset = bits >> 3, 0
@@ -278,13 +280,13 @@ def _digest(at, bits):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def _mix(h):  # type: ignore[no-untyped-def]
+def _mix(h):
     h *= U64(0xBF58476D1CE4E5B9)
     return h ^ (h >> U64(32))
 
 
 @register_jitable
-def _same(a, b, bits):  # type: ignore[no-untyped-def]
+def _same(a, b, bits):
     """Are the first `bits` bits at two host addresses equal?"""
     size = bits >> 3
     for offset in range(size):
@@ -295,7 +297,7 @@ def _same(a, b, bits):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def _copy(to, source, size):  # type: ignore[no-untyped-def]
+def _copy(to, source, size):
     offset = 0
     while offset + 8 <= size:
         store64(to, offset, load64(source, offset))
@@ -309,7 +311,7 @@ def _copy(to, source, size):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def reserve(table, size):  # type: ignore[no-untyped-def]
+def reserve(table, size):
     """Room for a record of `size` bytes: its offset in the ring's value, or -EAGAIN if there is none.
 
     The record is invisible to the reader until `commit`. The ring's memory is twice its size, so that a record that
@@ -327,7 +329,7 @@ def reserve(table, size):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def commit(table, offset, discard):  # type: ignore[no-untyped-def]
+def commit(table, offset, discard):
     """Show the record at `offset` to the reader, or have it skipped."""
     base = value_address(table, 0)
     length = load32(base, offset - RECORD_HEADER) & ~BUSY
@@ -335,7 +337,7 @@ def commit(table, offset, discard):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def output(table, data, size):  # type: ignore[no-untyped-def]
+def output(table, data, size):
     """Copy `size` bytes at host address `data` into the ring as one record: 0, or a negative error number."""
     offset = reserve(table, size)
     if offset < 0:
@@ -363,7 +365,7 @@ def empty(family: int, key_size: int, value_size: int, entries: int) -> Table:
     return Table(
         facts,
         np.full(places, -1, np.int64),
-        np.zeros((slots if hashed else 1, max(key_size, 4)), np.uint8),
+        np.zeros((slots if hashed else 1, max(key_size, 1)), np.uint8),
         np.zeros((slots, stride), np.uint8),
         links,
         np.zeros(prefixes, np.int64),
