@@ -12,7 +12,7 @@ from collections.abc import Callable
 from errno import E2BIG, EINVAL, ENOENT
 from typing import TYPE_CHECKING, Any
 
-from lbcore.ebpf import memory, signatures, tables
+from lbcore.ebpf import memory, ring, signatures
 from lbcore.ebpf.memory import Fault
 from lbcore.ebpf.program import MAX_TAIL_CALLS, TailCall
 from lbcore.ebpf.storage import Map
@@ -54,7 +54,7 @@ def ringbuf_output(vm: Vm, map_: Map, data: bytes, flags: int) -> int:
     if offset < 0:
         return offset
     map_.table.values[0, offset : offset + len(data)] = bytearray(data)
-    tables.commit(map_.table, offset, False)
+    ring.commit(map_.table, offset, False)
     return 0
 
 
@@ -126,15 +126,15 @@ def redirect_map(vm: Vm, map_: Map, key: int, flags: int) -> int:
 
 
 def xdp_adjust_head(vm: Vm, context: int, delta: int) -> int:
-    return 0 if _packet(vm).move_head(_signed(delta)) else -EINVAL
+    return _packet(vm).move_head(_signed(delta))
 
 
 def xdp_adjust_tail(vm: Vm, context: int, delta: int) -> int:
-    return 0 if _packet(vm).move_tail(_signed(delta)) else -EINVAL
+    return _packet(vm).move_tail(_signed(delta))
 
 
 def xdp_adjust_meta(vm: Vm, context: int, delta: int) -> int:
-    return 0 if _packet(vm).move_meta(_signed(delta)) else -EINVAL
+    return _packet(vm).move_meta(_signed(delta))
 
 
 def load_bytes(vm: Vm, context: int, offset: int, buffer: int, size: int) -> int:
@@ -212,16 +212,16 @@ def _errno(action: Callable[[], Any]) -> int:
 def _ring(map_: Map, size: int) -> int:
     if map_.kind != "ringbuf":
         raise Fault(f"map {map_.name!r} is a {map_.kind}, not a ringbuf")
-    return int(tables.reserve(map_.table, min(size, map_.max_entries + 1)))
+    return int(ring.reserve(map_.table, min(size, map_.max_entries + 1)))
 
 
 def _finish(vm: Vm, record: int, *, discard: bool) -> None:
     number = (record >> memory.OFFSET_BITS) - memory.FIRST_MAP
     map_ = vm.maps[number // 2] if 0 <= number < 2 * len(vm.maps) and number % 2 else None
     offset = record & memory.OFFSET_MASK
-    if map_ is None or map_.kind != "ringbuf" or not map_.is_reserved(offset):
+    if map_ is None or map_.kind != "ringbuf" or not ring.is_reserved(map_.table, offset):
         raise Fault(f"argument 1 (record): {record:#x} is no reserved record of a ring buffer")
-    tables.commit(map_.table, offset, discard)
+    ring.commit(map_.table, offset, discard)
 
 
 def _repair(packet: Packet, offset: int, old: int, new: int, size: int) -> int:

@@ -123,7 +123,11 @@ class Memory:
         what = f"{'writes' if writing else 'reads'} {size} byte{'s' * (size != 1)} at "
         if number == PACKET and offset < 4096:
             return f"{what}{at:#x}, a null pointer"
-        if number >= len(self.regions) or self.regions[number] is NOTHING or number == PACKET and offset < PACKET_START:
+        if (
+            number >= len(self.regions)
+            or self.regions[number] is NOTHING
+            or (number == PACKET and offset < PACKET_START)
+        ):
             return f"{what}{at:#x}, which is a number and no pointer"
         region, row = self.regions[number], self.table[number]
         where, low, high = region.name, int(row[LOW]), int(row[HIGH])

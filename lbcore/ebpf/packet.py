@@ -11,6 +11,7 @@ is the one for which that is enough.
 from __future__ import annotations
 
 import struct
+from errno import EACCES, EINVAL
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ from lbcore.ebpf.storage import Map
 
 HEADROOM = 256
 """XDP_PACKET_HEADROOM: bytes before a packet."""
+FRAME_HEADER = 40
+"""Of those, bytes that the kernel keeps for itself (struct xdp_frame)."""
 FRAME = 4096
 """A packet, its headroom and its tailroom lie in a page; the last 320 bytes are the kernel's (skb_shared_info)."""
 TAIL_RESERVED = 320
@@ -97,35 +100,35 @@ class Packet:
         self.buffer[self.data + offset : self.data + offset + len(data)] = np.frombuffer(data, np.uint8)
         return True
 
-    def move_head(self, delta: int) -> bool:
-        """Move the packet's first byte (delta < 0: more packet). False, and nothing done, where there is no room."""
-        if self.data + delta < self.data - self.meta or not self.data + delta <= self.end - MIN_LENGTH:
-            return False
-        length = self.data - self.meta
-        old = self.buffer[self.meta : self.data].copy()
-        self.data += delta
-        self.meta = self.data - length
-        self.buffer[self.meta : self.data] = old
+    def move_head(self, delta: int) -> int:
+        """Move the packet's first byte (delta < 0: more packet): 0, or a negative error number and nothing done."""
+        if not FRAME_HEADER <= self.meta + delta <= self.end - MIN_LENGTH - (self.data - self.meta):
+            return -EINVAL
+        metadata = self.buffer[self.meta : self.data].copy()
+        self.meta, self.data = self.meta + delta, self.data + delta
+        self.buffer[self.meta : self.data] = metadata
         self._publish()
-        return True
+        return 0
 
-    def move_tail(self, delta: int) -> bool:
-        """Move the packet's end (delta > 0: more packet, of zero bytes). False where there is no room."""
+    def move_tail(self, delta: int) -> int:
+        """Move the packet's end (delta > 0: more packet, of zero bytes): 0, or a negative error number."""
         if not self.data + MIN_LENGTH <= self.end + delta <= self.limit:
-            return False
+            return -EINVAL
         self.buffer[self.end : max(self.end, self.end + delta)] = 0
         self.end += delta
         self._publish()
-        return True
+        return 0
 
-    def move_meta(self, delta: int) -> bool:
-        """Move the start of the metadata: at most 32 bytes, a multiple of 4, right before the packet."""
+    def move_meta(self, delta: int) -> int:
+        """Move the start of the metadata, words right before the packet: 0, or a negative error number."""
         meta = self.meta + delta
-        if not 0 <= self.data - meta <= 32 or (self.data - meta) % 4 or meta < 0:
-            return False
+        if not FRAME_HEADER <= meta <= self.data:
+            return -EINVAL
+        if (self.data - meta) % 4 or self.data - meta > 255:
+            return -EACCES
         self.meta = meta
         self._publish()
-        return True
+        return 0
 
     def _publish(self) -> None:
         """Tell the table of regions and the context where the packet is."""

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lbcore.ebpf import tables
+from lbcore.ebpf import ring, tables
 from lbcore.ebpf.arithmetic import U64
-from lbcore.ebpf.tables import ANY, EXIST, NOEXIST, Table, delete, find, lookup, output, update, value_address
+from lbcore.ebpf.ring import output
+from lbcore.ebpf.tables import ANY, EXIST, NOEXIST, Table, delete, find, lookup, update, value_address
 from lbcore.jit import kernel
 
 __all__ = ["ANY", "EXIST", "KINDS", "NOEXIST", "Map", "Table", "delete", "find", "lookup", "output", "update",
@@ -131,30 +132,7 @@ class Map(MutableMapping[bytes, bytes]):
 
     def consume(self) -> list[bytes]:
         """Take all finished records out of a ring buffer, oldest first."""
-        facts, ring = self.table.facts, self.table.values[0]
-        records = []
-        while facts[tables.CONSUMED] < facts[tables.PRODUCED]:
-            start = int(facts[tables.CONSUMED]) & (self.max_entries - 1)
-            data = start + tables.RECORD_HEADER
-            word = int.from_bytes(ring[start : start + 4].tobytes(), "little")
-            if word & tables.BUSY:
-                break
-            size = word & ~tables.DISCARDED
-            if not word & tables.DISCARDED:
-                records.append(ring[data : data + size].tobytes())
-            facts[tables.CONSUMED] += (size + tables.RECORD_HEADER + 7) & ~7
-        return records
-
-    def is_reserved(self, offset: int) -> bool:
-        """Does a record of a ring buffer that has been reserved, and not finished, begin at `offset` of its value?"""
-        facts, at = self.table.facts, int(self.table.facts[tables.CONSUMED])
-        while at < facts[tables.PRODUCED]:
-            start = at & (self.max_entries - 1)
-            word = int.from_bytes(self.table.values[0, start : start + 4].tobytes(), "little")
-            if start + tables.RECORD_HEADER == offset:
-                return bool(word & tables.BUSY)
-            at += ((word & ~(tables.BUSY | tables.DISCARDED)) + tables.RECORD_HEADER + 7) & ~7
-        return False
+        return ring.consume(self.table)
 
     def _bytes(self, what: str, data: bytes, size: int) -> npt.NDArray[np.uint8]:
         if len(data) != size:

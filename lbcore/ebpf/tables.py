@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
-from lbcore.ebpf.access import load8, load32, load64, store8, store32, store64
+from lbcore.ebpf.access import load8, load32, load64, store8, store64
 from lbcore.ebpf.arithmetic import I64, U64
 from lbcore.jit import kernel
 
@@ -38,10 +38,6 @@ USED, DIGEST, NEWER, OLDER = range(4)
 
 ANY, NOEXIST, EXIST = range(3)
 ENOENT, E2BIG, EAGAIN, EEXIST, EINVAL, ENOSPC = 2, 7, 11, 17, 22, 28
-
-RECORD_HEADER = 8
-BUSY, DISCARDED = 1 << 31, 1 << 30
-"""Bits in the length word of a ring buffer's record."""
 
 
 class Table(NamedTuple):
@@ -103,7 +99,7 @@ def update(table, key, value, flags):
             return -EEXIST
         facts[COUNT] += 1 - table.links[slot, USED]
         table.links[slot, USED] = 1
-        _copy(value_address(table, slot), value, facts[VALUE_SIZE])
+        copy(value_address(table, slot), value, facts[VALUE_SIZE])
         return 0
     length = I64(load32(key, 0)) if family == PREFIX else 0
     if length >= table.lengths.size:
@@ -120,8 +116,8 @@ def update(table, key, value, flags):
     elif family == LRU:
         _unchain(table, slot)
         _chain(table, slot)
-    _copy(key_address(table, slot), key, facts[KEY_SIZE])
-    _copy(value_address(table, slot), value, facts[VALUE_SIZE])
+    copy(key_address(table, slot), key, facts[KEY_SIZE])
+    copy(value_address(table, slot), value, facts[VALUE_SIZE])
     return 0
 
 
@@ -297,7 +293,7 @@ def _same(a, b, bits):
 
 
 @register_jitable
-def _copy(to, source, size):
+def copy(to, source, size):
     offset = 0
     while offset + 8 <= size:
         store64(to, offset, load64(source, offset))
@@ -305,46 +301,6 @@ def _copy(to, source, size):
     while offset < size:
         store8(to, offset, load8(source, offset))
         offset += 1
-
-
-# ---- ring buffer ----
-
-
-@kernel
-def reserve(table, size):
-    """Room for a record of `size` bytes: its offset in the ring's value, or -EAGAIN if there is none.
-
-    The record is invisible to the reader until `commit`. The ring's memory is twice its size, so that a record that
-    starts before the end is one piece.
-    """
-    facts = table.facts
-    room = facts[ENTRIES]
-    total = (size + RECORD_HEADER + 7) & ~7
-    if size < 0 or size >= BUSY >> 2 or facts[PRODUCED] + total - facts[CONSUMED] > room:
-        return -EAGAIN
-    start = facts[PRODUCED] & (room - 1)
-    store32(value_address(table, 0), start, size | BUSY)
-    facts[PRODUCED] += total
-    return start + RECORD_HEADER
-
-
-@kernel
-def commit(table, offset, discard):
-    """Show the record at `offset` to the reader, or have it skipped."""
-    base = value_address(table, 0)
-    length = load32(base, offset - RECORD_HEADER) & ~BUSY
-    store32(base, offset - RECORD_HEADER, length | DISCARDED if discard else length)
-
-
-@kernel
-def output(table, data, size):
-    """Copy `size` bytes at host address `data` into the ring as one record: 0, or a negative error number."""
-    offset = reserve(table, size)
-    if offset < 0:
-        return offset
-    _copy(value_address(table, 0) + U64(offset), data, size)
-    commit(table, offset, False)
-    return 0
 
 
 def empty(family: int, key_size: int, value_size: int, entries: int) -> Table:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbcore.ebpf import storage, tables
+from lbcore.ebpf import ring, storage
 from lbcore.ebpf.storage import EXIST, NOEXIST, Map
 from lbcore.jit import kernel
 
@@ -197,35 +197,35 @@ def test_arrays_of_things_may_have_gaps(kind: str) -> None:
 @settings(max_examples=100)
 @given(st.lists(st.tuples(st.sampled_from("oorsdc"), st.integers(0, 1500)), max_size=60))
 def test_a_ring_buffer_is_a_queue_with_a_size(steps: list[tuple[str, int]]) -> None:
-    ring = Map("ringbuf", 0, 0, 4096)
+    buffer = Map("ringbuf", 0, 0, 4096)
     queue: deque[list[object]] = deque()  # [state, bytes, offset]
     for number, (what, size) in enumerate(steps):
         data = bytes([number % 251]) * size
         if what in "or":
             used = sum((len(record[1]) + 8 + 7) & ~7 for record in queue)  # type: ignore[arg-type]
-            offset = tables.reserve(ring.table, size)
+            offset = ring.reserve(buffer.table, size)
             assert (offset >= 0) == (used + ((size + 15) & ~7) <= 4096)
             if offset < 0:
                 assert offset == -errno.EAGAIN
                 continue
-            ring.table.values[0, offset : offset + size] = np.frombuffer(data, np.uint8)
+            buffer.table.values[0, offset : offset + size] = np.frombuffer(data, np.uint8)
             queue.append(["busy", data, offset])
             if what == "o":
-                tables.commit(ring.table, offset, False)
+                ring.commit(buffer.table, offset, False)
                 queue[-1][0] = "ready"
         elif what in "sd":
             waiting = [record for record in queue if record[0] == "busy"]
             if waiting:
-                assert ring.is_reserved(int(waiting[0][2]))  # type: ignore[call-overload]
-                tables.commit(ring.table, waiting[0][2], what == "d")
+                assert ring.is_reserved(buffer.table, int(waiting[0][2]))  # type: ignore[call-overload]
+                ring.commit(buffer.table, waiting[0][2], what == "d")
                 waiting[0][0] = "ready" if what == "s" else "dropped"
-                assert not ring.is_reserved(int(waiting[0][2]))  # type: ignore[call-overload]
+                assert not ring.is_reserved(buffer.table, int(waiting[0][2]))  # type: ignore[call-overload]
         else:
             taken = []
             while queue and queue[0][0] != "busy":
                 state, content, _ = queue.popleft()
                 taken += [content] if state == "ready" else []
-            assert ring.consume() == taken
+            assert buffer.consume() == taken
 
 
 @pytest.mark.parametrize(
