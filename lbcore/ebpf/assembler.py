@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from lbcore.ebpf import forms, isa
@@ -208,7 +209,7 @@ def _read(number: int, tokens: list[Token]) -> _Line:
     for position, token in enumerate(tokens):
         mark = "@" if token.mark not in node and "@" in node and _is_name(token.text) else token.mark
         if mark not in node:
-            raise AssemblyError(number, token.text, f"expected {_choices(node)}" if position else "no such instruction")
+            raise AssemblyError(number, token.text, f"expected {_choices(node)}" if position else _no_such(token.text))
         node = node[mark]
     if "" not in node:
         raise AssemblyError(number, "", f"expected {_choices(node)}")
@@ -245,8 +246,17 @@ def _is_name(text: str) -> bool:
 
 
 def _choices(node: dict[str, Any]) -> str:
-    marks = sorted(_MARKS.get(mark, f"`{mark}`") for mark in node)
-    return ", ".join(marks[:-1]) + " or " + marks[-1] if len(marks) > 1 else marks[0]
+    """What may stand here, in words: operands first, then the words of the language, of many only some."""
+    marks = [words for mark, words in _MARKS.items() if mark in node]
+    words = sorted(f"`{mark}`" for mark in node if mark not in _MARKS)
+    shown = marks + (words if len(words) <= 6 else [*words[:5], f"one of {len(words) - 5} more words"])
+    return ", ".join(shown[:-1]) + " or " + shown[-1] if len(shown) > 1 else shown[0]
+
+
+def _no_such(word: str) -> str:
+    near = get_close_matches(word, [mark for mark in _TREE if _is_name(mark) or mark in _WORDS], 3)
+    start = "; an instruction starts with a register, *(...), if, goto, call, exit, lock, or a mnemonic such as mov"
+    return "no such instruction" + (f"; there is {' and '.join(f'`{one}`' for one in near)}" if near else start)
 
 
 # ---- the tree of all forms ----

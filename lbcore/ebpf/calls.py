@@ -39,12 +39,12 @@ def map_lookup_elem(vm: Vm, map_: Map, key: bytes) -> int:
 
 
 def map_update_elem(vm: Vm, map_: Map, key: bytes, value: bytes, flags: int) -> int:
-    return _errno(lambda: map_.update_entry(key, value, min(flags, 3)))
+    return _errno(lambda: _writable(map_).update_entry(key, value, min(flags, 3)))
 
 
 def map_delete_elem(vm: Vm, map_: Map, key: bytes) -> int:
     try:
-        return _errno(lambda: map_.__delitem__(key))
+        return _errno(lambda: _writable(map_).__delitem__(key))
     except KeyError:
         return -ENOENT
 
@@ -195,6 +195,12 @@ def _packet(vm: Vm) -> Packet:
     return vm.packet
 
 
+def _writable(map_: Map) -> Map:
+    if map_.readonly:
+        raise Fault(f"map {map_.name!r} is read-only to programs")
+    return map_
+
+
 def _signed(x: int) -> int:
     """The low 32 bits as a signed number."""
     return (x & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
@@ -210,8 +216,6 @@ def _errno(action: Callable[[], Any]) -> int:
 
 
 def _ring(map_: Map, size: int) -> int:
-    if map_.kind != "ringbuf":
-        raise Fault(f"map {map_.name!r} is a {map_.kind}, not a ringbuf")
     return int(ring.reserve(map_.table, min(size, map_.max_entries + 1)))
 
 

@@ -43,6 +43,7 @@ LIMIT = 1_000_000
 TOO_LONG = "not finished after {limit} instructions, which is the limit"
 TOO_DEEP = f"calls deeper than {MAX_FRAMES} frames"
 FELL_OFF = "the program runs over its end; the last instruction must be an exit or a jump"
+TAIL_CALL_INSIDE = "a tail call from within a local call; the machine knows them from the outermost frame only"
 REASONS = {interpreter.LIMIT: TOO_LONG, interpreter.TOO_DEEP: TOO_DEEP, interpreter.FELL_OFF: FELL_OFF}
 
 Maps = Mapping[int, Map] | Sequence[Map]
@@ -114,8 +115,7 @@ class Vm:
         self.registers[: isa.REGISTERS] = 0
         self.registers[1], self.registers[2] = self.arguments
         self.registers[isa.FRAME] = memory.address(FIRST_FRAME, FRAME_SIZE)
-        for depth in range(MAX_FRAMES):
-            self.memory.bound(FIRST_FRAME + depth, 0, FRAME_SIZE if depth == 0 else 0)
+        self.memory.close_frames()
 
     @property
     def executed(self) -> int:
@@ -189,8 +189,10 @@ class Vm:
         try:
             outcome = self.trapped(self.program.instructions[index], [int(r) for r in registers[: isa.REGISTERS]])
         except TailCall as tail:
+            if self.state[DEPTH]:
+                raise self.error(index, TAIL_CALL_INSIDE, registers[: isa.REGISTERS]) from None
             self.load(tail.program)
-            self.state[PC] = self.state[DEPTH] = 0
+            self.state[PC] = 0
             return
         except Fault as fault:
             raise self.error(index, str(fault), registers[: isa.REGISTERS]) from None
@@ -224,6 +226,10 @@ class Vm:
             try:
                 if kind == signatures.MAP:
                     map_ = self.map_at(value)
+                    if map_.kind not in signature.maps and (signature.maps or not map_.key_size):
+                        raise Fault(
+                            f"{map_.name!r} is a {map_.kind}, not a {' or '.join(signature.maps) or 'map with keys'}"
+                        )
                     arguments.append(map_)
                 elif kind in (signatures.KEY, signatures.VALUE):
                     assert map_ is not None

@@ -20,15 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lbcore.ebpf.access import (
-    BASE,
     FIRST_FRAME,
     FRAME_SIZE,
     HIGH,
     LOW,
     MAX_FRAMES,
-    SHIFT,
     SLOTS,
-    STRIDE,
     WRITABLE,
 )
 
@@ -75,9 +72,9 @@ class Memory:
         regions = FIRST_MAP + 2 * maps
         self.table: npt.NDArray[np.uint64] = np.zeros((regions, 7), np.uint64)
         self.regions = [NOTHING] * regions
-        for depth in range(MAX_FRAMES):
-            self.place(FIRST_FRAME + depth, Region(f"stack frame {depth}", np.zeros(FRAME_SIZE, np.uint8)), high=0)
-        self.bound(FIRST_FRAME, 0, FRAME_SIZE)
+        for depth, stack in enumerate(np.zeros((MAX_FRAMES, FRAME_SIZE), np.uint8)):
+            self.place(FIRST_FRAME + depth, Region(f"stack frame {depth}", stack), high=0)
+        self.close_frames()
         self.regions[CODE] = Region("the program itself", NOTHING.buffer)
 
     def place(
@@ -89,16 +86,19 @@ class Memory:
         self.regions[number] = region
         whole = region.stride or region.origin + region.buffer.size
         top = whole if high is None else high
-        row = self.table[number]
-        row[BASE] = (region.buffer.ctypes.data - region.origin) & (1 << 64) - 1
-        row[LOW], row[HIGH], row[WRITABLE] = low, top, top if writable else 0
-        row[SHIFT], row[STRIDE] = region.shift, region.stride
-        row[SLOTS] = region.buffer.size // region.stride if region.stride else 1
+        base = (region.buffer.ctypes.data - region.origin) & (1 << 64) - 1
+        slots = region.buffer.size // region.stride if region.stride else 1
+        self.table[number] = base, low, top, top if writable else 0, region.shift, region.stride, slots
 
     def bound(self, number: int, low: int, high: int) -> None:
         """Move the bounds of a writable region: a packet that grows, a stack frame that opens or closes."""
         self.table[number, LOW] = low
         self.table[number, HIGH] = self.table[number, WRITABLE] = high
+
+    def close_frames(self) -> None:
+        """Leave only the outermost stack frame open."""
+        self.table[FIRST_FRAME + 1 : CODE, [HIGH, WRITABLE]] = 0
+        self.bound(FIRST_FRAME, 0, FRAME_SIZE)
 
     def read(self, at: int, size: int) -> bytes:
         """`size` bytes at the program's address. Raises Fault."""

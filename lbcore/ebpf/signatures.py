@@ -22,7 +22,8 @@ NUMBER, NOTHING, MAP_VALUE_OR_NULL, RECORD_OR_NULL = "number", "nothing", "map v
 class Signature(NamedTuple):
     """`result`: number, nothing, `map value or null` (a pointer to be checked), `record or null`.
 
-    `moves`: it may move the packet, so that all pointers into it are stale.
+    `moves`: it may move the packet, so that all pointers into it are stale. `maps`: kinds of map it takes; none named:
+    any that has keys.
     """
 
     number: int
@@ -30,7 +31,10 @@ class Signature(NamedTuple):
     result: str
     arguments: tuple[str, ...]
     moves: bool = False
+    maps: tuple[str, ...] = ()
 
+
+REDIRECTING = ("devmap", "devmap_hash", "cpumap", "xskmap")
 
 HELPERS = {
     signature.number: signature
@@ -45,18 +49,18 @@ HELPERS = {
         Signature(9, "skb_store_bytes", NUMBER, (CONTEXT, SCALAR, MEMORY, SIZE, SCALAR), moves=True),
         Signature(10, "l3_csum_replace", NUMBER, (CONTEXT, SCALAR, SCALAR, SCALAR, SCALAR), moves=True),
         Signature(11, "l4_csum_replace", NUMBER, (CONTEXT, SCALAR, SCALAR, SCALAR, SCALAR), moves=True),
-        Signature(12, "tail_call", NUMBER, (CONTEXT, MAP, SCALAR)),
+        Signature(12, "tail_call", NUMBER, (CONTEXT, MAP, SCALAR), maps=("prog_array",)),
         Signature(23, "redirect", NUMBER, (SCALAR, SCALAR)),
-        Signature(25, "perf_event_output", NUMBER, (CONTEXT, MAP, SCALAR, MEMORY, SIZE)),
+        Signature(25, "perf_event_output", NUMBER, (CONTEXT, MAP, SCALAR, MEMORY, SIZE), maps=("perf_event_array",)),
         Signature(26, "skb_load_bytes", NUMBER, (CONTEXT, SCALAR, BUFFER, SIZE)),
         Signature(28, "csum_diff", NUMBER, (MEMORY, SIZE, MEMORY, SIZE, SCALAR)),
         Signature(44, "xdp_adjust_head", NUMBER, (CONTEXT, SCALAR), moves=True),
-        Signature(51, "redirect_map", NUMBER, (MAP, SCALAR, SCALAR)),
+        Signature(51, "redirect_map", NUMBER, (MAP, SCALAR, SCALAR), maps=REDIRECTING),
         Signature(54, "xdp_adjust_meta", NUMBER, (CONTEXT, SCALAR), moves=True),
         Signature(65, "xdp_adjust_tail", NUMBER, (CONTEXT, SCALAR), moves=True),
         Signature(125, "ktime_get_boot_ns", NUMBER, ()),
-        Signature(130, "ringbuf_output", NUMBER, (MAP, MEMORY, SIZE, SCALAR)),
-        Signature(131, "ringbuf_reserve", RECORD_OR_NULL, (MAP, SCALAR, SCALAR)),
+        Signature(130, "ringbuf_output", NUMBER, (MAP, MEMORY, SIZE, SCALAR), maps=("ringbuf",)),
+        Signature(131, "ringbuf_reserve", RECORD_OR_NULL, (MAP, SCALAR, SCALAR), maps=("ringbuf",)),
         Signature(132, "ringbuf_submit", NOTHING, (RECORD, SCALAR)),
         Signature(133, "ringbuf_discard", NOTHING, (RECORD, SCALAR)),
         Signature(189, "xdp_load_bytes", NUMBER, (CONTEXT, SCALAR, BUFFER, SIZE)),

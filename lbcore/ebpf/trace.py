@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from lbcore.ebpf import forms, isa, memory, semantics
 from lbcore.ebpf.access import FIRST_FRAME, FRAME_SIZE, MAX_FRAMES
-from lbcore.ebpf.engine import FELL_OFF, LIMIT, TOO_DEEP, TOO_LONG, Vm
+from lbcore.ebpf.engine import FELL_OFF, LIMIT, TAIL_CALL_INSIDE, TOO_DEEP, TOO_LONG, Vm
 from lbcore.ebpf.forms import Form
 from lbcore.ebpf.isa import Instruction
 from lbcore.ebpf.memory import Fault
@@ -142,9 +142,9 @@ class Stepper:
         except Ended:
             self.registers[0], self.done = 0, True
         except TailCall as tail:
+            if self.frames:
+                raise Fault(TAIL_CALL_INSIDE) from None
             self.vm.load(tail.program)
-            while self.frames:
-                self._leave()
             return 0
         return next_index
 

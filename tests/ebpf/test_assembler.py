@@ -111,7 +111,8 @@ def test_both_dialects_say_the_same() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "token", "hint"),
     [
-        ("r0 = 1\nfoo r1", 2, "foo", "no such instruction"),
+        ("r0 = 1\nfoo r1", 2, "foo", "an instruction starts with a register"),
+        ("movv r1, 2", 1, "movv", "no such instruction; there is `mov`"),
         ("r11 = 4", 1, "r11", "a register from 0 to 10"),
         ("r1 = 0x1ffffffff", 1, "0x1ffffffff", "from -2147483648 to 4294967295"),
         ("r1 +=", 1, "", "a number or a register r0 to r10"),

@@ -167,6 +167,17 @@ def test_tail_calls_go_on_with_another_program_33_times_at_most() -> None:
     assert machine.run(FRAME).verdict == 77
 
 
+def test_a_tail_call_from_a_local_call_is_refused_and_not_done_wrong() -> None:
+    jump = Map("prog_array", 4, 4, 1)
+    jump[bytes(4)] = bytes(4)
+    code = assemble("call local inside\nexit\ninside: r2 = map_by_idx(0)\nr3 = 0\ncall 12\nexit")
+    machine = Machine(code, [jump], programs={0: code})
+    with pytest.raises(VmError, match="instruction 5: call 12: a tail call from within a local call"):
+        machine.run(FRAME)
+    with pytest.raises(VmError, match="instruction 5: call 12: a tail call from within a local call"):
+        list(machine.trace(FRAME))
+
+
 def test_records_of_a_ring_buffer_come_out_in_order() -> None:
     ring = Map("ringbuf", 0, 0, 4096, name="events")
     code = assemble("""
