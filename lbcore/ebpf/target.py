@@ -11,7 +11,6 @@ the verifier follows best. Line numbers travel along as debug information; LLVM 
 
 from __future__ import annotations
 
-import threading
 from functools import cached_property
 from typing import Any
 
