@@ -1,0 +1,41 @@
+"""What readers see: figures, packet diagrams, source listings, tables, questions and explorers.
+
+Each name is imported when it is first used: a listing does not wait for matplotlib.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lbcore.measure.table import table
+    from lbcore.show.explorer import explore
+    from lbcore.show.header_diagram import header
+    from lbcore.show.listing import source
+    from lbcore.show.packet_diagram import Span, packet
+    from lbcore.show.questions import predict, quiz
+    from lbcore.show.style import HATCHES, PALETTE, figure, finish
+
+_WHERE = {
+    "table": "lbcore.measure.table",
+    "explore": "lbcore.show.explorer",
+    "source": "lbcore.show.listing",
+    "header": "lbcore.show.header_diagram",
+    **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
+    **dict.fromkeys(("predict", "quiz"), "lbcore.show.questions"),
+    **dict.fromkeys(("HATCHES", "PALETTE", "figure", "finish"), "lbcore.show.style"),
+}
+
+__all__ = [
+    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "packet", "predict", "quiz", "source",
+    "table",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"lbcore.show has no {name!r}; it has: {', '.join(__all__)}")
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
