@@ -7,6 +7,7 @@ import sys
 
 COMMANDS = {
     "doctor": ("lbcore.testbed.doctor", "what this machine can do, and why not the rest"),
+    "contents": ("lbcore.readme", "write the table of chapters into README.md"),
     "notebooks": ("lbcore.notebooks", "build or check the notebooks from their sources"),
 }
 

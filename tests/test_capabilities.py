@@ -15,8 +15,8 @@ import pytest
 
 from lbcore.testbed import capabilities, doctor, hardware, namespace_probe, probes
 from lbcore.testbed.capabilities import Capability, Machine, Probe, machine
+from tests import needs
 
-LINUX = sys.platform == "linux"
 NOBODY = 65534
 
 
@@ -86,7 +86,7 @@ def test_everything_else_is_found_out_on_every_system(monkeypatch):
         assert "could not be found out" not in found.why, found
 
 
-@pytest.mark.skipif(not LINUX, reason="looks at /proc")
+@needs.linux()
 def test_probing_leaves_no_descriptor_device_process_or_namespace():
     def state() -> tuple[object, ...]:
         children = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
@@ -117,7 +117,9 @@ def test_a_probe_child_that_dies_is_reported_with_its_last_words(monkeypatch, tm
     assert probes.namespaces() == (False, "OSError: no such luck")
 
 
-@pytest.mark.skipif(not (LINUX and shutil.which("unshare") and shutil.which("ip")), reason="compares with unshare(1)")
+@needs.linux()
+@needs.command("unshare")
+@needs.command("ip")
 def test_namespaces_agree_with_unshare_and_ip():
     made = ["ip", "link", "add", "type", "veth"]
     ways = (["unshare", "-n", *made], ["unshare", "-rn", *made])
@@ -125,7 +127,8 @@ def test_namespaces_agree_with_unshare_and_ip():
     assert probes.namespaces()[0] == possible
 
 
-@pytest.mark.skipif(not (LINUX and os.geteuid() == 0), reason="needs root, to give it up")
+@needs.linux()
+@needs.root()
 def test_without_privileges_the_same_probe_gives_the_reason():
     script = "import sys; sys.path.insert(0, sys.argv[1]); from lbcore.testbed import probes; print(probes.bpf())"
     python = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin") or sys.executable
@@ -212,7 +215,8 @@ def test_control_group_limits_are_read_in_both_versions(monkeypatch, files, memo
     assert hardware.cpu_quota() == quota
 
 
-@pytest.mark.skipif(not (LINUX and shutil.which("nproc")), reason="compares with nproc(1)")
+@needs.linux()
+@needs.command("nproc")
 def test_cores_agree_with_nproc():
     told = subprocess.run(
         ["nproc"], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True
