@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lbcore.measure.table import table
+    from lbcore.show.curves import lines
     from lbcore.show.explorer import explore
     from lbcore.show.header_diagram import header
     from lbcore.show.listing import source
@@ -20,14 +21,15 @@ _WHERE = {
     "explore": "lbcore.show.explorer",
     "source": "lbcore.show.listing",
     "header": "lbcore.show.header_diagram",
+    "lines": "lbcore.show.curves",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
     **dict.fromkeys(("predict", "quiz"), "lbcore.show.questions"),
     **dict.fromkeys(("HATCHES", "PALETTE", "figure", "finish"), "lbcore.show.style"),
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "packet", "predict", "quiz", "source",
-    "table",
+    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "lines", "packet", "predict", "quiz",
+    "source", "table",
 ]  # fmt: skip
 
 

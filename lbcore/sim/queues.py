@@ -257,9 +257,9 @@ class Outcome:
 
     def outstanding(self, times: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """int64[len(times), B]: requests that have come to each backend by each time, and not left it."""
+        by_backend = np.argsort(self.backend, kind="stable")
         columns = []
-        for b in range(self.load.backends):
-            mine = self.backend == b
+        for mine in np.split(by_backend, np.cumsum(self.counts)[:-1]):
             left = np.searchsorted(np.sort(self.finish[mine]), times, side="right")
             columns.append(np.searchsorted(self.load.arrival[mine], times, side="right") - left)
         return np.stack(columns, axis=-1)
