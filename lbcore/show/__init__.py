@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lbcore.show.curves import lines
     from lbcore.show.explorer import explore
     from lbcore.show.header_diagram import header
+    from lbcore.show.inspector import inspector
     from lbcore.show.listing import source
     from lbcore.show.packet_diagram import Span, packet
     from lbcore.show.questions import predict, quiz
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "table": "lbcore.measure.table",
     "explore": "lbcore.show.explorer",
+    "inspector": "lbcore.show.inspector",
     "source": "lbcore.show.listing",
     "header": "lbcore.show.header_diagram",
     "lines": "lbcore.show.curves",
@@ -28,8 +30,8 @@ _WHERE = {
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "lines", "packet", "predict", "quiz",
-    "source", "table",
+    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "inspector", "lines", "packet", "predict",
+    "quiz", "source", "table",
 ]  # fmt: skip
 
 
