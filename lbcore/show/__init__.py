@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lbcore.measure.table import table
+    from lbcore.show.curves import lines
     from lbcore.show.explorer import explore
     from lbcore.show.header_diagram import header
     from lbcore.show.inspector import inspector
@@ -22,14 +23,15 @@ _WHERE = {
     "inspector": "lbcore.show.inspector",
     "source": "lbcore.show.listing",
     "header": "lbcore.show.header_diagram",
+    "lines": "lbcore.show.curves",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
     **dict.fromkeys(("predict", "quiz"), "lbcore.show.questions"),
     **dict.fromkeys(("HATCHES", "PALETTE", "figure", "finish"), "lbcore.show.style"),
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "inspector", "packet", "predict", "quiz",
-    "source", "table",
+    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "inspector", "lines", "packet", "predict",
+    "quiz", "source", "table",
 ]  # fmt: skip
 
 
