@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lbcore.show.listing import source
     from lbcore.show.packet_diagram import Span, packet
     from lbcore.show.questions import predict, quiz
+    from lbcore.show.slots import removal, slots_moved
     from lbcore.show.style import HATCHES, PALETTE, figure, finish
 
 _WHERE = {
@@ -22,12 +23,13 @@ _WHERE = {
     "header": "lbcore.show.header_diagram",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
     **dict.fromkeys(("predict", "quiz"), "lbcore.show.questions"),
+    **dict.fromkeys(("removal", "slots_moved"), "lbcore.show.slots"),
     **dict.fromkeys(("HATCHES", "PALETTE", "figure", "finish"), "lbcore.show.style"),
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "packet", "predict", "quiz", "source",
-    "table",
+    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "packet", "predict", "quiz", "removal",
+    "slots_moved", "source", "table",
 ]  # fmt: skip
 
 
