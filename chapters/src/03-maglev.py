@@ -1,7 +1,7 @@
 # ---
 # book:
 #   title: Maglev
-#   question: One of ten backends fails. How many connections to the other nine break, and what does it cost to break few?
+#   question: One of ten backends fails. How many connections to the other nine break, and why any?
 #   tier: 0
 #   minutes: 45
 #   memory_mb: 500
@@ -165,18 +165,18 @@ for n in (10, 100):
     excess[n] = [c.max() / c.mean() - 1 for c in counts]
 
 # %%
-fig, ax = show.figure()
-for n, values in excess.items():
-    ax.plot(sizes, np.array(values) * 100, label=f"{n} backends, measured")
-    ax.plot(sizes, [100 * n / m for m in sizes], marker="", color="#777777", label=f"{n} backends, at most")
-ax.axhline(1, color="black", linewidth=0.8)
-ax.set(xscale="log", yscale="log", xlabel="table size M (slots)", ylabel="fullest backend above the mean (%)")
-ax.legend(fontsize=8)
-show.finish(
-    fig,
+curves = {f"{n} backends": [100 * value for value in values] for n, values in excess.items()}
+bounds = {f"N / M for {n}": [100 * n / m for m in sizes] for n in excess}
+show.lines(
+    sizes,
+    {**curves, **bounds, "1 %": [1] * len(sizes)},
+    x_label="table size M (slots)",
+    y_label="fullest backend above the mean (%)",
+    x_log=True,
+    y_log=True,
     title="The fullest backend is never further ahead than N / M",
     alt="Excess of the fullest backend in percent against table size, both axes logarithmic, for 10 and 100 backends. "
-    "The measured lines zigzag below the straight bounds N / M and fall with the size of the table.",
+    "The measured lines zigzag below the straight bounds N / M, which fall with the size of the table.",
 )
 
 # %% [markdown]
@@ -262,14 +262,14 @@ def healthy_moved(backends, size):
 excess_moves = {n: [healthy_moved(hundred[:n], m) for m in sizes] for n in (10, 100)}
 
 # %%
-fig, ax = show.figure()
-ax.axhline(100 * 8 / 9, color="black", linestyle=":", label="modulo, 10 backends")
-for n, values in excess_moves.items():
-    ax.plot(sizes, np.array(values) * 100, label=f"Maglev, {n} backends")
-ax.set(xscale="log", yscale="log", ylim=(0.1, 150), xlabel="table size (slots)", ylabel="healthy slots moved (%)")
-ax.legend(fontsize=8)
-show.finish(
-    fig,
+series = {f"Maglev, {n} backends": np.multiply(values, 100) for n, values in excess_moves.items()}
+show.lines(
+    sizes,
+    {"modulo, 10 backends": [100 * 8 / 9] * len(sizes), **series},
+    x_label="table size (slots)",
+    y_label="healthy slots moved (%)",
+    x_log=True,
+    y_log=True,
     title="A larger table moves fewer healthy slots, but always some",
     alt="Share of healthy slots moved when one backend leaves, against table size, both logarithmic. Maglev falls from "
     "several percent at 251 slots to below one percent at 65537; modulo is a flat line near 89 percent.",
@@ -321,16 +321,17 @@ assert costs[1000].ratio("rendezvous") > 10 * costs[10].ratio("rendezvous")
 costs[1000]
 
 # %% tags=["nbval-ignore-output"]
-fig, ax = show.figure()
-for name in ("modulo", "Maglev", "ring", "rendezvous"):
-    ax.plot(list(costs), [cost.ratio(name) for cost in costs.values()], label=name)
-ax.set(xscale="log", yscale="log", xlabel="backends in the pool", ylabel="cost of a look-up (Maglev = 1)")
-ax.legend(fontsize=8)
-show.finish(
-    fig,
+series = {name: [cost.ratio(name) for cost in costs.values()] for name in costs[10].samples}
+show.lines(
+    list(costs),
+    series,
+    x_label="backends in the pool",
+    y_label="cost of a look-up (Maglev = 1)",
+    x_log=True,
+    y_log=True,
     title="Maglev costs what modulo costs; the ring searches, rendezvous asks everyone",
     alt="Cost of one look-up relative to Maglev against the number of backends. Modulo stays near 1, the ring lies "
-    "about ten times above and rises slowly, rendezvous rises in proportion to the number of backends.",
+    "far above and rises slowly, rendezvous rises in proportion to the number of backends.",
 )
 
 # %% [markdown]
@@ -429,8 +430,7 @@ assert rebuild.ratio("one rebuild") > 10_000
 f"one rebuild costs as much as {rebuild.ratio('one rebuild'):,.0f} look-ups"
 
 # %% [markdown]
-# Hundreds of thousands of look-ups, or about a millisecond. That is nothing once an hour. It is something when health checks flap, and it must never
-# happen in the packet path: build the new table aside, then swap one pointer.
+# That is nothing once an hour. It is something when health checks flap, and it must never happen in the packet path: build the new table aside, then swap one pointer.
 #
 # ## What balancers need not tell each other
 #
@@ -492,10 +492,15 @@ show.table(rows, ("the flow arrives at", "same pool", "one backend gone"), capti
 #
 # | system | where packets are handled | source |
 # |---|---|---|
-# | Google Maglev | its own forwarder, bypassing the kernel | [paper](https://research.google/pubs/maglev-a-fast-and-reliable-software-network-load-balancer/) |
-# | Katran (Meta) | XDP: a BPF program *in* the kernel | [README](https://github.com/facebookincubator/katran) |
-# | Linux IPVS, `mh` | in the kernel's network stack | [ip_vs_mh.c](https://github.com/torvalds/linux/blob/master/net/netfilter/ipvs/ip_vs_mh.c) |
-# | Envoy | a proxy: picks a host per request or connection | [Envoy](https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers) |
+# | Google Maglev | its own forwarder, bypassing the kernel | [paper] |
+# | Katran (Meta) | XDP: a BPF program *in* the kernel | [Katran] |
+# | Linux IPVS, `mh` | in the kernel's network stack | [ip_vs_mh.c] |
+# | Envoy | a proxy: picks a host per request or connection | [Envoy] |
+#
+# [paper]: https://research.google/pubs/maglev-a-fast-and-reliable-software-network-load-balancer/
+# [Katran]: https://github.com/facebookincubator/katran
+# [ip_vs_mh.c]: https://github.com/torvalds/linux/blob/master/net/netfilter/ipvs/ip_vs_mh.c
+# [Envoy]: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers
 #
 # One often reads that Maglev and Katran are "DPDK-based". Neither is presented so by its authors. DPDK is a library
 # for kernel bypass; Maglev's bypass is Google's own, and Katran does not bypass the kernel at all.
@@ -538,8 +543,8 @@ f"{packets / 1e6:.2f} million packets a second"
 #    <details><summary>Solution</summary>
 #    Not at all: the table depends on the set of names and has no history. But flows that arrived while it was out are
 #    with others now, and without a connection table they are torn away when it returns.</details>
-# 4. Remove the sorting: fill one table by <code>populate</code> for a list of names, one for the reversed list. How many
-#    slots differ in their owner?
+# 4. Remove the sorting: fill one table by <code>populate</code> for a list of names, one for the reversed list. How
+#    many slots differ in their owner?
 #    <details><summary>Solution</summary>
 #    Compare by name. Who comes first in a round wins ties, so some slots change hands. Two balancers that list
 #    the same pool in different orders disagree about those flows: sort before you fill.</details>
@@ -547,8 +552,8 @@ f"{packets / 1e6:.2f} million packets a second"
 # ## Interview questions
 #
 # **"Why not `hash % N`?"**
-# *Weak:* "It is not consistent." *Strong:* says what happens: on any change of N, a healthy flow stays only by luck, one
-# time in about N. Then asks whether the pool changes at all, and whether the flows have state to lose.
+# *Weak:* "It is not consistent." *Strong:* says what happens: on any change of N, a healthy flow stays only by luck,
+# one time in about N. Then asks whether the pool changes at all, and whether the flows have state to lose.
 #
 # **"Consistent hashing moves only 1/N of the keys. True for Maglev?"**
 # *Weak:* "Yes." *Strong:* 1/N had to move; Maglev moves a small share on top, which shrinks with the table. The
@@ -565,9 +570,13 @@ f"{packets / 1e6:.2f} million packets a second"
 #
 # ## Sources
 #
-# - D. Eisenbud et al.: [Maglev: A Fast and Reliable Software Network Load Balancer](https://www.usenix.org/system/files/conference/nsdi16/nsdi16-paper-eisenbud.pdf), NSDI 2016. Section 3.4 is the algorithm.
+# - D. Eisenbud et al.:
+#   [Maglev](https://www.usenix.org/system/files/conference/nsdi16/nsdi16-paper-eisenbud.pdf), NSDI 2016. Section 3.4
+#   is the algorithm.
 # - [Katran](https://github.com/facebookincubator/katran): XDP, a connection table, Maglev hashing with weights.
-# - Linux [ip_vs_mh.c](https://github.com/torvalds/linux/blob/master/net/netfilter/ipvs/ip_vs_mh.c): Maglev as a scheduler of IPVS.
-# - Envoy's [Maglev policy](https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/load_balancing_policies/maglev/v3/maglev.proto).
-# - D. Karger et al.: [Consistent Hashing and Random Trees](https://doi.org/10.1145/258533.258660), STOC 1997: the ring.
-# - D. Thaler, C. Ravishankar: [Using Name-Based Mappings to Increase Hit Rates](https://doi.org/10.1109/90.663936), 1998: rendezvous.
+# - Linux IPVS's scheduler: [ip_vs_mh.c](https://github.com/torvalds/linux/blob/master/net/netfilter/ipvs/ip_vs_mh.c).
+# - Envoy's [Maglev policy][policy].
+# - D. Karger et al.: [Consistent Hashing and Random Trees](https://doi.org/10.1145/258533.258660), STOC 1997.
+# - D. Thaler, C. Ravishankar: [Using Name-Based Mappings](https://doi.org/10.1109/90.663936), 1998: rendezvous.
+#
+# [policy]: https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/load_balancing_policies/maglev/v3/maglev.proto

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lbcore.measure.table import table
+    from lbcore.show.curves import lines
     from lbcore.show.explorer import explore
     from lbcore.show.header_diagram import header
+    from lbcore.show.inspector import inspector
     from lbcore.show.listing import source
     from lbcore.show.packet_diagram import Span, packet
     from lbcore.show.questions import predict, quiz
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
 _WHERE = {
     "table": "lbcore.measure.table",
     "explore": "lbcore.show.explorer",
+    "inspector": "lbcore.show.inspector",
     "source": "lbcore.show.listing",
     "header": "lbcore.show.header_diagram",
+    "lines": "lbcore.show.curves",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
     **dict.fromkeys(("predict", "quiz"), "lbcore.show.questions"),
     **dict.fromkeys(("removal", "slots_moved"), "lbcore.show.slots"),
@@ -28,8 +32,8 @@ _WHERE = {
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "packet", "predict", "quiz", "removal",
-    "slots_moved", "source", "table",
+    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "inspector", "lines", "packet", "predict",
+    "quiz", "removal", "slots_moved", "source", "table",
 ]  # fmt: skip
 
 
