@@ -101,7 +101,9 @@ walks
 # %%
 wishes = [[(offset + turn * skip) % size for turn in range(size)] for offset, skip in walks]
 assert all(sorted(wish) == list(range(size)) for wish in wishes)
-show.table([(name, *wish) for name, wish in zip(names, wishes, strict=True)], ("backend", *range(1, size + 1)))
+show.table(
+    [(name, *wish) for name, wish in zip(names, wishes, strict=True)], ("backend", *map(str, range(1, size + 1)))
+)
 
 # %% [markdown]
 # Then they take turns, as children choosing sides do. Each takes the first slot on its list that is still free. Here
@@ -430,7 +432,8 @@ assert rebuild.ratio("one rebuild") > 10_000
 f"one rebuild costs as much as {rebuild.ratio('one rebuild'):,.0f} look-ups"
 
 # %% [markdown]
-# That is nothing once an hour. It is something when health checks flap, and it must never happen in the packet path: build the new table aside, then swap one pointer.
+# That is nothing once an hour. It is something when health checks flap, and it must never happen
+# in the packet path: build the new table aside, then swap one pointer.
 #
 # ## What balancers need not tell each other
 #
