@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lbcore.show.packet_diagram import Span, packet
     from lbcore.show.packet_inspector import inspector
     from lbcore.show.questions import predict, quiz
+    from lbcore.show.slots import removal, slots_moved
     from lbcore.show.style import HATCHES, PALETTE, figure, finish
 
 _WHERE = {
@@ -26,12 +27,13 @@ _WHERE = {
     "lines": "lbcore.show.curves",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
     **dict.fromkeys(("predict", "quiz"), "lbcore.show.questions"),
+    **dict.fromkeys(("removal", "slots_moved"), "lbcore.show.slots"),
     **dict.fromkeys(("HATCHES", "PALETTE", "figure", "finish"), "lbcore.show.style"),
 }
 
 __all__ = [
     "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "inspector", "lines", "packet", "predict",
-    "quiz", "source", "table",
+    "quiz", "removal", "slots_moved", "source", "table",
 ]  # fmt: skip
 
 
