@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ WALK = Exercise(
         Mistake(
             "skip_mod_size",
             lambda a, b, size: (a % size, b % size),
-            "Your skip can be 0: a remainder by size is 0 to size - 1. You want 1 to size - 1: how many values is that?",
+            "Your skip can be 0: a remainder by size is 0 to size - 1. You want 1 to size - 1: count those.",
         ),
         Mistake(
             "skip_whole_turn",
@@ -153,7 +154,7 @@ def flawed(
     """
     n = len(offsets)
     at = [(offset + ahead * skip) % size for offset, skip in zip(offsets, skips, strict=True)]
-    table, turns = [FREE] * size, 0
+    table = [FREE] * size
     for turn in range(20 * size * n):
         backend = range(n)[::order][turn % n]
         step = skips[backend] + more
@@ -164,8 +165,7 @@ def flawed(
         if table[at[backend]] == FREE or taken.startswith("overwrite"):
             table[at[backend]] = backend
         at[backend] = (at[backend] + step) % size
-        turns += 1
-        if turns == size if taken == "overwrite_count" else FREE not in table:
+        if turn + 1 == size if taken == "overwrite_count" else FREE not in table:
             return table
     return None
 
@@ -196,7 +196,7 @@ def even(answer: list[int], offsets: list[int], skips: list[int], size: int) -> 
     counts.update(answer)
     (most, high), (least, low) = counts.most_common()[0], counts.most_common()[-1]
     if high - low > 1:
-        return f"Backend {most} has {high} slots and backend {least} has {low}. With a slot a turn they differ by at most 1."
+        return f"Backend {most} has {high} slots and backend {least} has {low}. A slot a turn: at most 1 apart."
     return None
 
 
@@ -278,7 +278,7 @@ def check_populate(populate: Any, seed: int = 1) -> Verdict:
 # --------------------------------------------------------------------------------------------------- 3: weights
 def right_weighted(offsets: list[int], skips: list[int], weights: list[int], size: int) -> Any:
     """Envoy's rule, in plain Python."""
-    return maglev.populate_weighted.py_func(np.array(offsets), np.array(skips), np.array(weights, float), size)
+    return maglev.populate_weighted.py_func(*map(np.array, (offsets, skips)), np.array(weights, float), size)
 
 
 def weighted_cases(seed: int) -> list[Case]:
@@ -287,48 +287,44 @@ def weighted_cases(seed: int) -> list[Case]:
     return [Case((offsets, skips, [rng.randint(1, 4) for _ in offsets], size)) for offsets, skips, size in pools(seed)]
 
 
-def flawed_weighted(
-    offsets: list[int], skips: list[int], weights: list[int], size: int, *, debt: str = "max", strict: bool = False,
-    first: int = 0,
-) -> list[int]:  # fmt: skip
-    """`populate_weighted` with a mistake: the price of a slot, > for >=, or a price due before the first slot."""
-    price = {"max": max(weights), "min": min(weights), "sum": sum(weights)}[debt]
-    walks = [itertools.cycle((o + k * s) % size for k in range(size)) for o, s in zip(offsets, skips, strict=True)]
-    due, table = [first * price] * len(offsets), [FREE] * size
-    for turn in itertools.count(1):
-        for backend, walk in enumerate(walks):
-            if turn * weights[backend] > due[backend] or (not strict and turn * weights[backend] == due[backend]):
-                due[backend] += price
-                table[next(slot for slot in walk if table[slot] == FREE)] = backend
-                if FREE not in table:
-                    break
-        if FREE not in table:
-            break
+def deal(turns: Iterable[int], offsets: list[int], skips: list[int], size: int) -> list[int]:
+    """The table when backends take their slots in the order of `turns`."""
+    table, places = [FREE] * size, list(offsets)
+    for backend in itertools.islice(turns, size):
+        while table[places[backend]] != FREE:
+            places[backend] = (places[backend] + skips[backend]) % size
+        table[places[backend]] = backend
     return table
 
 
-def in_blocks(offsets: list[int], skips: list[int], weights: list[int], size: int, *, once: bool = False) -> list[int]:
-    """`weight` slots at one go: in every turn, or in the first alone (Katran's first version)."""
-    walks = [itertools.cycle((o + k * s) % size for k in range(size)) for o, s in zip(offsets, skips, strict=True)]
-    table, first = [FREE] * size, True
-    while True:
-        for backend, walk in enumerate(walks):
-            for _ in range(weights[backend] if first or not once else 1):
-                table[next(slot for slot in walk if table[slot] == FREE)] = backend
-                if FREE not in table:
-                    return table
-        first = False
+def late_turns(weights: list[int]) -> Iterator[int]:
+    """The first slot is to be paid for too."""
+    due = [max(weights)] * len(weights)
+    for turn in itertools.count(1):
+        for backend, weight in enumerate(weights):
+            if turn * weight >= due[backend]:
+                due[backend] += max(weights)
+                yield backend
 
 
-def proportional(answer: list[int], offsets: list[int], skips: list[int], weights: list[int], size: int) -> str | None:
-    """The heaviest takes a slot every turn, so with T turns backend i has T * weight / heaviest, to within 2."""
-    counts = Counter(answer)
-    turns = max(counts[i] for i, weight in enumerate(weights) if weight == max(weights))
-    for backend, weight in enumerate(weights):
-        fair = turns * weight / max(weights)
-        if abs(counts[backend] - fair) > 2:
-            return f"Backend {backend} has {counts[backend]} slots; beside the heaviest, {fair:.0f} would be its share."
-    return None
+def strict_turns(weights: list[int]) -> Iterator[int]:
+    """To reach what is due is not enough."""
+    due = [0] * len(weights)
+    for turn in itertools.count(1):
+        for backend, weight in enumerate(weights):
+            if turn * weight > due[backend]:
+                due[backend] += max(weights)
+                yield backend
+
+
+def block_turns(weights: list[int]) -> list[int]:
+    """One turn in which everyone takes `weight` slots."""
+    return [backend for backend, weight in enumerate(weights) for _ in range(weight)]
+
+
+def dealt(turns: Callable[[list[int]], Iterable[int]]) -> Callable[..., list[int]]:
+    """A `populate_weighted` whose turns are these."""
+    return lambda offsets, skips, weights, size: deal(turns(weights), offsets, skips, size)
 
 
 WEIGHTED = Exercise(
@@ -343,33 +339,28 @@ WEIGHTED = Exercise(
         ),
         Mistake(
             "first_turn_only",
-            lambda *given: in_blocks(*given, once=True),
+            dealt(lambda weights: itertools.chain(block_turns(weights), itertools.cycle(range(len(weights))))),
             "Weights count in your first turn alone, then everyone takes one slot a turn. A large table forgets them. "
             "(Katran's first version did this; its second does not.)",
         ),
         Mistake(
             "in_blocks",
-            in_blocks,
-            "You hand out `weight` slots in one turn. Shares come out right, but a heavy backend takes its slots before "
+            dealt(lambda weights: itertools.cycle(block_turns(weights))),
+            "You hand out `weight` slots in one turn. Shares come out right, but the heavy take their slots before "
             "others get a choice. The specification spreads them: one slot a turn at most.",
         ),
         Mistake(
             "late_start",
-            lambda *given: flawed_weighted(*given, first=1),
+            dealt(late_turns),
             "Your light backends wait for their first slot. `due` starts at 0, so everyone takes one in turn 1.",
         ),
         Mistake(
             "strictly_more",
-            lambda *given: flawed_weighted(*given, strict=True),
+            dealt(strict_turns),
             "A backend whose credit equals what is due waits a turn too long: reached means >=, not >.",
         ),
-        Mistake(
-            "price_of_lightest",
-            lambda *given: flawed_weighted(*given, debt="min"),
-            "You charge the smallest weight for a slot, so every backend can pay in every turn. Charge the largest.",
-        ),
     ),
-    properties=(Property("not_a_full_table", full), Property("not_proportional", proportional)),
+    properties=(Property("not_a_full_table", full),),
 )
 
 
@@ -427,13 +418,15 @@ def two_counts(answer: Any, before: list[int], *_: Any) -> str | None:
     return None
 
 
-def counts(
-    before: list[int], old_pool: list[str], after: list[int], new_pool: list[str], needless: Any
-) -> tuple[int, int]:
-    """(moved, those of them that `needless(owner, heir, old_pool, new_pool)` calls so)."""
-    names = [(old_pool[a], new_pool[b]) for a, b in zip(before, after, strict=True)]
-    moves = [(owner, heir) for owner, heir in names if owner != heir]
-    return len(moves), sum(needless(owner, heir, old_pool, new_pool) for owner, heir in moves)
+def counting(needless: Callable[[str, str, list[str], list[str]], bool]) -> Callable[..., tuple[int, int]]:
+    """A `disruption` that calls those moves needless for which `needless(owner, heir, old_pool, new_pool)` is true."""
+
+    def count(before: list[int], old_pool: list[str], after: list[int], new_pool: list[str]) -> tuple[int, int]:
+        names = [(old_pool[a], new_pool[b]) for a, b in zip(before, after, strict=True)]
+        moves = [(owner, heir) for owner, heir in names if owner != heir]
+        return len(moves), sum(needless(owner, heir, old_pool, new_pool) for owner, heir in moves)
+
+    return count
 
 
 def by_index(before: list[int], old_pool: list[str], after: list[int], new_pool: list[str]) -> tuple[int, int]:
@@ -459,22 +452,22 @@ DISRUPTION = Exercise(
         ),
         Mistake(
             "all_needless",
-            lambda *given: counts(*given, lambda *_: True),
+            counting(lambda *_: True),
             "You call every move needless. A slot whose backend is gone has to move.",
         ),
         Mistake(
             "newcomers_needless",
-            lambda *given: counts(*given, lambda owner, heir, old, new: owner in new),
+            counting(lambda owner, heir, old, new: owner in new),
             "You call moves to a new backend needless. A new backend must get its slots from someone.",
         ),
         Mistake(
             "gone_needless",
-            lambda *given: counts(*given, lambda owner, heir, old, new: heir in old),
+            counting(lambda owner, heir, old, new: heir in old),
             "You call moves away from a backend that is gone needless. It cannot keep its slots.",
         ),
         Mistake(
             "needful",
-            lambda *given: counts(*given, lambda owner, heir, old, new: not (owner in new and heir in old)),
+            counting(lambda owner, heir, old, new: not (owner in new and heir in old)),
             "Your second number counts the moves that had to be. Needless are the others: from a backend that is still "
             "there, to one that was there before.",
         ),
@@ -502,8 +495,7 @@ def check_whole(walk: Any, populate_weighted: Any, size: int = 251) -> Verdict:
     pool = sorted(f"10.0.0.{i}:80" for i in range(1, 11))
     weights = [1.0 + i % 3 for i in range(len(pool))]
     recipe = maglev.RECIPES["envoy"]
-    hashes = [tuple(recipe.hash(name, seed) for seed in recipe.seeds) for name in pool]
-    walks = run(walk, [(*pair, size) for pair in hashes])
+    walks = run(walk, [(*(recipe.hash(name, seed) for seed in recipe.seeds), size) for name in pool])
     if len(walks) < len(pool) or not all(
         one.kind == "answer" and walk_form(one.value, 0, 0, 0) is None for one in walks
     ):

@@ -160,7 +160,7 @@ def shares(table: Sequence[Any], weights: Sequence[int], what: str) -> Any:
 
 
 def show_disruption(disruption: Any) -> Any:
-    """The student's count of needless moves when one of ten backends goes: modulo and Maglev, small and large tables."""
+    """The student's count of needless moves when one of ten backends goes: modulo and Maglev, many sizes."""
     sizes = [11, 31, 101, 251, 1009, 4093, 16381]
     pool = [f"10.0.0.{i}" for i in range(1, 11)]
     calls = []
@@ -185,9 +185,9 @@ def show_disruption(disruption: Any) -> Any:
 
 def modulo_table(pool: list[str], size: int) -> list[int]:
     """Slot i to backend i mod n."""
-    return Modulo(pool).pick_many(np.arange(size, dtype=np.uint64)).tolist()
+    return [int(owner) for owner in Modulo(pool).pick_many(np.arange(size, dtype=np.uint64))]
 
 
 def maglev_table(pool: list[str], size: int) -> list[int]:
     """lbcore's Maglev table."""
-    return Maglev(pool, size=size).table.tolist()
+    return [int(owner) for owner in Maglev(pool, size=size).table]
