@@ -1,0 +1,98 @@
+"""Lab 01: each known answer gets the verdict meant for it, and nothing that a student writes harms the checker."""
+
+import pytest
+
+from lbcore.labs import maglev
+from lbcore.labs.answers import maglev as answers
+from lbcore.labs.sandbox import plain
+
+CHECK = {
+    "walk": maglev.check_walk,
+    "populate": maglev.check_populate,
+    "weighted": maglev.check_weighted,
+    "disruption": maglev.check_disruption,
+}
+SHOW = {
+    "walk": maglev.show_walk,
+    "populate": maglev.show_populate,
+    "weighted": maglev.show_weighted,
+    "disruption": maglev.show_disruption,
+}
+RIGHT = [(exercise, function) for exercise, some in answers.RIGHT.items() for function in some]
+WRONG = [(exercise, function, key) for exercise, some in answers.WRONG.items() for function, key in some]
+
+
+def name(value: object) -> str:
+    return getattr(value, "__name__", str(value))
+
+
+@pytest.mark.parametrize(("exercise", "answer"), RIGHT, ids=name)
+@pytest.mark.parametrize("seed", [1, 2026])
+def test_right_answers_pass(exercise, answer, seed):
+    verdict = CHECK[exercise](answer, seed=seed)
+    assert verdict.passed, verdict
+
+
+@pytest.mark.parametrize(("exercise", "answer", "key"), WRONG, ids=name)
+def test_wrong_answers_get_their_own_hint(exercise, answer, key):
+    verdict = CHECK[exercise](answer)
+    assert verdict.key == key, verdict
+    assert "right:" in verdict.evidence
+    assert "yours:" in verdict.evidence
+    assert len(repr(verdict)) < 1500
+
+
+@pytest.mark.parametrize(("exercise", "answer", "key"), WRONG, ids=name)
+def test_wrong_answers_are_drawn_or_the_reason_is_told(exercise, answer, key):
+    drawn = SHOW[exercise](answer)
+    assert getattr(drawn, "alt", "") or not drawn.passed
+
+
+def test_each_exercise_has_enough_known_answers():
+    for exercise in CHECK:
+        assert len(answers.RIGHT[exercise]) >= 2
+        assert len({key for _, key in answers.WRONG[exercise]}) >= 3
+
+
+@pytest.mark.parametrize("exercise", CHECK)
+def test_stub_fails_without_a_counterexample(exercise):
+    def stub(*given):
+        raise NotImplementedError("about 3 lines")
+
+    assert CHECK[exercise](stub).key == "stub"
+    assert "about 3 lines" in repr(CHECK[exercise](stub))
+    assert SHOW[exercise](stub).key == "stub"
+
+
+@pytest.mark.parametrize("exercise", CHECK)
+@pytest.mark.parametrize("thing", [None, 7, [1], "populate"])
+def test_what_is_no_function_is_told(exercise, thing):
+    assert CHECK[exercise](thing).key == "not_a_function"
+
+
+def test_whole_wants_both_parts_right():
+    walk, weighted = answers.RIGHT["walk"][0], answers.RIGHT["weighted"][0]
+    assert maglev.check_whole(walk, weighted).passed
+    assert maglev.check_whole(answers.walk_skip_zero, weighted).key in ("another_table", "weighted_first")
+    assert maglev.check_whole(answers.walk_division, weighted).key == "walk_first"
+    assert maglev.check_whole(walk, answers.weighted_ignores).key == "another_table"
+    assert maglev.check_whole(walk, answers.populate_endless).key == "weighted_first"
+
+
+@pytest.mark.parametrize("seed", [1, 2026])
+def test_every_known_mistake_differs_from_the_specification(seed):
+    exercises = [
+        (maglev.WALK, [case for case in maglev.walk_cases(seed) if not case.group]),
+        (maglev.POPULATE, [maglev.Case(one) for one in maglev.pools(seed)]),
+        (maglev.WEIGHTED, maglev.weighted_cases(seed)),
+        (maglev.DISRUPTION, maglev.disruption_cases(seed)),
+    ]
+    for exercise, cases in exercises:
+        rights = [exercise.expect(case.arguments).value for case in cases]
+        made = [[plain(one.makes(*case.arguments)) for case in cases] for one in exercise.mistakes]
+        assert all(answers != rights for answers in made)
+        assert len({repr(answers) for answers in made}) == len(made)
+
+
+def test_worked_example_of_the_paper():
+    assert list(maglev.right_table(*maglev.PAPER)) == [1, 0, 1, 0, 2, 2, 0]
