@@ -129,8 +129,8 @@ def removal(
     left = [name for name in pool if name != gone]
     keys = one_key_a_slot(size)
     changes = {name: compare(make[name](pool), make[name](left), keys) for name in pickers}
-    moved = ", ".join(f"{name} {_needless(change):.1%}".replace("%", " %") for name, change in changes.items())
-    title = f"Backend {pool.index(gone) + 1} of {backends} leaves. Healthy keys moved: {moved}"
+    moved = ", ".join(f"{name} {100 * _needless(change):.2g} %" for name, change in changes.items())
+    title = f"{backends} backends, one gone. Healthy keys moved: {moved}"
     return slots_moved(changes, title=title, height=height)
 
 
