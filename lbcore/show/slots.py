@@ -56,7 +56,7 @@ def _words(name: str, change: Disruption) -> str:
 def slots_moved(changes: Mapping[str, Disruption], *, title: str, height: float = 3.4) -> Picture:
     """One grid for each of `changes` (a picker's name, and what the change did to the same n keys), side by side.
 
-    `title` states the finding; the counts stand below the grids and in the alt text. `height` in inches.
+    `title` states the finding; it and the counts below the grids are in the alt text, too. `height` in inches.
     ValueError when there is nothing to draw, or the grids do not have the same number of keys.
     """
     counts = {change.moved.size for change in changes.values()}
@@ -78,7 +78,9 @@ def slots_moved(changes: Mapping[str, Disruption], *, title: str, height: float 
         keys, FATES, loc="outside lower left", ncols=3, frameon=False, fontsize=8, columnspacing=1, handletextpad=0.3,
         handler_map={tuple: HandlerTuple(ndivide=1)},
     )  # fmt: skip
-    alt = f"{len(changes)} grids of {size} cells, a key each. " + " ".join(_words(*one) for one in changes.items())
+    alt = f"{title}. {len(changes)} grids of {size} cells, a key each. " + " ".join(
+        _words(*one) for one in changes.items()
+    )
     return finish(fig, title=title, alt=alt)
 
 
