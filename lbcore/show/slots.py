@@ -56,7 +56,7 @@ def _words(name: str, change: Disruption) -> str:
 def slots_moved(changes: Mapping[str, Disruption], *, title: str, height: float = 3.4) -> Picture:
     """One grid for each of `changes` (a picker's name, and what the change did to the same n keys), side by side.
 
-    `title` states the finding; the counts stand below the grids and in the alt text. `height` in inches.
+    `title` states the finding; it and the counts below the grids are in the alt text, too. `height` in inches.
     ValueError when there is nothing to draw, or the grids do not have the same number of keys.
     """
     counts = {change.moved.size for change in changes.values()}
@@ -78,7 +78,9 @@ def slots_moved(changes: Mapping[str, Disruption], *, title: str, height: float 
         keys, FATES, loc="outside lower left", ncols=3, frameon=False, fontsize=8, columnspacing=1, handletextpad=0.3,
         handler_map={tuple: HandlerTuple(ndivide=1)},
     )  # fmt: skip
-    alt = f"{len(changes)} grids of {size} cells, a key each. " + " ".join(_words(*one) for one in changes.items())
+    alt = f"{title}. {len(changes)} grids of {size} cells, a key each. " + " ".join(
+        _words(*one) for one in changes.items()
+    )
     return finish(fig, title=title, alt=alt)
 
 
@@ -129,8 +131,8 @@ def removal(
     left = [name for name in pool if name != gone]
     keys = one_key_a_slot(size)
     changes = {name: compare(make[name](pool), make[name](left), keys) for name in pickers}
-    moved = ", ".join(f"{name} {_needless(change):.1%}".replace("%", " %") for name, change in changes.items())
-    title = f"Backend {pool.index(gone) + 1} of {backends} leaves. Healthy keys moved: {moved}"
+    moved = ", ".join(f"{name} {100 * _needless(change):.2g} %" for name, change in changes.items())
+    title = f"{backends} backends, one gone. Healthy keys moved: {moved}"
     return slots_moved(changes, title=title, height=height)
 
 
