@@ -21,6 +21,10 @@ from lbcore.labs.sandbox import Outcome, plain, run
 from lbcore.show.style import GREEN, VERMILION
 
 RIGHT = "right"
+TWICE = (
+    "Called twice with the same arguments, your function gives two answers. Two balancers would send one connection to "
+    "two backends: no chance, no clock, nothing kept from earlier calls."
+)
 
 
 @dataclass(frozen=True)
@@ -136,16 +140,21 @@ def judge(exercise: Exercise, function: Any, cases: Sequence[Case]) -> Verdict:
     outcomes = run(function, [case.arguments for case in (*cases, *cases)])
     expected = [exercise.expect(case.arguments) for case in cases]
     rounds = [*zip(cases, expected, strict=True)] * 2
+    unsteady = next(
+        (i for i, (one, two) in enumerate(zip(outcomes, outcomes[len(cases) :], strict=False)) if one != two), None
+    )
+    if unsteady is not None:
+        evidence = exercise.evidence(cases[unsteady], expected[unsteady], outcomes[unsteady])
+        return Verdict("not_the_same_twice", TWICE, f"{evidence}\nagain: {words(outcomes[unsteady + len(cases)])}")
     failed = [
         i
         for i, (got, (case, wanted)) in enumerate(zip(outcomes, rounds, strict=False))
         if not exercise.meets(got, wanted, case.arguments)
     ]
     if failed:
-        first = failed[0]
-        case, wanted = rounds[first]
-        key, hint = diagnose(exercise, outcomes, rounds, first, len(cases))
-        evidence = "" if key == "stub" else exercise.evidence(case, wanted, outcomes[first])
+        case, wanted = rounds[failed[0]]
+        key, hint = diagnose(exercise, outcomes, rounds, failed[0])
+        evidence = "" if key == "stub" else exercise.evidence(case, wanted, outcomes[failed[0]])
         return Verdict(key, hint, evidence)
     changed = next((i for i, outcome in enumerate(outcomes) if outcome.changed), None)
     if changed is not None:
@@ -157,18 +166,12 @@ def judge(exercise: Exercise, function: Any, cases: Sequence[Case]) -> Verdict:
 
 
 def diagnose(
-    exercise: Exercise, outcomes: Sequence[Outcome], rounds: Sequence[tuple[Case, Outcome]], first: int, cases: int
+    exercise: Exercise, outcomes: Sequence[Outcome], rounds: Sequence[tuple[Case, Outcome]], first: int
 ) -> tuple[str, str]:
     """(key, hint) for the outcome at `first`, the first that is not what was wanted."""
     got, (case, wanted) = outcomes[first], rounds[first]
-    again = outcomes[first + cases] if first + cases < len(outcomes) else got
     if got.kind == "stub":
         return "stub", f"Not written yet ({got.note})." if got.note else "Not written yet."
-    if first >= cases or (again.kind, again.value) != (got.kind, got.value):
-        return "not_the_same_twice", (
-            "Called twice with the same arguments, your function gives two answers. Two balancers would send one "
-            "connection to two backends: no chance, no clock, nothing kept from earlier calls."
-        )
     if got.kind == "answer" and wanted.kind == "raised":
         return "accepted", exercise.accepted(*case.arguments)
     if mistake := recognise(exercise, outcomes, rounds, case.group):

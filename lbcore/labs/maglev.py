@@ -396,8 +396,12 @@ def disruption_cases(seed: int) -> list[Case]:
     rng = random.Random(seed)
     pairs = [(["a"], ["a"]), (["a", "b"], ["a", "b"]), (["a", "b"], ["b"]), (["a", "b"], ["b", "a"])]
     pairs += [(["a", "b"], ["a", "b", "c"]), (["a", "b"], ["b", "c"]), (["a", "b"], ["c", "d"])]
-    tables = lambda pool: [list(one) for one in itertools.product(range(len(pool)), repeat=2)]  # noqa: E731
-    small = [(old, olds, new, news) for olds, news in pairs for old in tables(olds) for new in tables(news)]
+    small = [
+        ([*old], olds, [*new], news)
+        for olds, news in pairs
+        for old in itertools.product(range(len(olds)), repeat=2)
+        for new in itertools.product(range(len(news)), repeat=2)
+    ]
     large = []
     for slots in (7, 31, 251):
         names = [f"10.0.0.{i}" for i in range(1, 7)]

@@ -21,7 +21,7 @@ from lbcore.balance.modulo import Modulo
 from lbcore.labs.judge import Verdict
 from lbcore.labs.sandbox import Outcome, run
 
-POOL = [f"10.0.0.{i}" for i in range(1, 6)]
+POOL = [f"10.0.0.{i}:80" for i in range(1, 6)]
 WALKERS = show.PALETTE[:5]
 SIZE = 31
 FLOWS = 2000
@@ -61,7 +61,7 @@ def flow_hashes() -> tuple[int, ...]:
 def cell(axes: Any, column: float, row: float, color: str, text: str, *, edge: str = "white") -> None:
     """One slot: a coloured square with a few letters."""
     axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=color, edgecolor=edge, linewidth=1))
-    light = color == "white"
+    light = color not in (show.PALETTE[0], show.PALETTE[1], show.PALETTE[2])
     axes.text(
         column, row, text, ha="center", va="center", fontsize=7, color="black" if light else "white", weight="bold"
     )
@@ -115,7 +115,7 @@ def show_populate(populate: Any, size: int = SIZE) -> Any:
     table = outcomes[0].value
     if outcomes[0].kind != "answer" or not isinstance(table, list) or not 0 < len(table) <= 4 * size:
         return nothing("populate", outcomes)
-    return shares(table, [1] * len(POOL), f"{len(table)} slots")
+    return shares(table, [1] * len(POOL), f"{len(table)} slots, weights equal")
 
 
 def show_weighted(populate_weighted: Any, size: int = 101) -> Any:
@@ -126,7 +126,7 @@ def show_weighted(populate_weighted: Any, size: int = 101) -> Any:
     table = outcomes[0].value
     if outcomes[0].kind != "answer" or not isinstance(table, list) or not 0 < len(table) <= 4 * size:
         return nothing("populate_weighted", outcomes)
-    return shares(table, weights, f"Weights {', '.join(map(str, weights))}")
+    return shares(table, weights, f"{len(table)} slots, weights {', '.join(map(str, weights))}")
 
 
 def shares(table: Sequence[Any], weights: Sequence[int], what: str) -> Any:
@@ -175,12 +175,10 @@ def show_disruption(disruption: Any) -> Any:
         axes.plot(sizes, line, label=name)
     axes.set(xscale="log", xlabel="table size (slots)", ylabel="needless moves (% of slots)")
     axes.set_ylim(bottom=min(0.0, needless.min()))
-    axes.legend()
+    axes.legend(loc="center right")
     last = f"modulo {needless[0, -1]:.1f} %, Maglev {needless[1, -1]:.1f} %"
-    alt = (
-        f"Two lines over table size, needless moves by your count when one of ten backends goes; at the right: {last}."
-    )
-    return show.finish(fig, title=f"One of ten backends goes. Moved needlessly, largest table: {last}", alt=alt)
+    alt = f"Two lines over table size, needless moves by your count when one of ten backends goes; in the largest table: {last}."
+    return show.finish(fig, title=f"One of ten backends goes. Moved needlessly: {last}", alt=alt)
 
 
 def modulo_table(pool: list[str], size: int) -> list[int]:
