@@ -12,8 +12,8 @@ or on earlier calls is found whatever it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
@@ -83,6 +83,7 @@ class Exercise:
     praise: str
     mistakes: Sequence[Mistake]
     properties: Sequence[Property]
+    advice: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # of an exception's class: key, hint
     accepted: Callable[..., str] = lambda *_: "This input has no right answer: raise ValueError."
 
     def expect(self, arguments: tuple[Any, ...]) -> Outcome:
@@ -102,10 +103,13 @@ class Exercise:
         found = ((one.key, one.broken(answer, *arguments)) for one in self.properties)
         return next(((key, hint) for key, hint in found if hint), None)
 
+    def given(self, case: Case) -> str:
+        """A case's arguments by name."""
+        return ", ".join(f"{name} = {brief(value)}" for name, value in zip(self.names, case.arguments, strict=True))
+
     def evidence(self, case: Case, wanted: Outcome, got: Outcome) -> str:
         """The counterexample, for people."""
-        given = ", ".join(f"{name} = {brief(value)}" for name, value in zip(self.names, case.arguments, strict=True))
-        lines = [given, f"right: {words(wanted)}", f"yours: {words(got)}"]
+        lines = [self.given(case), f"right: {words(wanted)}", f"yours: {words(got)}"]
         if got.kind == wanted.kind == "answer":
             lines += first_difference(got.value, wanted.value)
         return "\n".join(lines)
@@ -159,9 +163,7 @@ def judge(exercise: Exercise, function: Any, cases: Sequence[Case]) -> Verdict:
     changed = next((i for i, outcome in enumerate(outcomes) if outcome.changed), None)
     if changed is not None:
         hint = "Right answers, but your function changes the lists it is given. Callers keep theirs: work on a copy."
-        return Verdict(
-            "changed_input", hint, "for instance with " + exercise.evidence(*rounds[changed], outcomes[changed])
-        )
+        return Verdict("changed_input", hint, f"For instance {exercise.given(rounds[changed][0])}.")
     return Verdict(RIGHT, exercise.praise.format(cases=len(cases)))
 
 
@@ -182,6 +184,9 @@ def diagnose(
     line = f" The line: {got.line}" if got.line else ""
     if got.kind == "raised" and got.value == "ValueError":
         return "refused", f"Your function refuses an input that has an answer ({got.note or 'ValueError'})." + line
+    if got.kind == "raised" and got.value in exercise.advice:
+        key, hint = exercise.advice[got.value]
+        return key, f"{got.value}: {hint}{line}"
     if got.kind == "raised":
         return "raised", f"Your function stopped with {got.value}: {got.note}." + line
     if got.kind == "endless":

@@ -209,6 +209,9 @@ def first_choice(answer: list[int], offsets: list[int], skips: list[int], *_: An
     return None
 
 
+PAST_THE_END = {
+    "IndexError": ("past_the_end", "a walk that passes the last slot goes on from the start: take places modulo size.")
+}
 TAKEN = (
     "Your backends take slots that are taken: a later one drives out an earlier one. A backend whose slot has an owner "
     "goes on along its own walk to the first free one."
@@ -267,6 +270,7 @@ POPULATE = Exercise(
         Property("uneven", even),
         Property("first_choice", first_choice),
     ),
+    advice=PAST_THE_END,
 )
 
 
@@ -361,6 +365,7 @@ WEIGHTED = Exercise(
         ),
     ),
     properties=(Property("not_a_full_table", full),),
+    advice=PAST_THE_END,
 )
 
 
