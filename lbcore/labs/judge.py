@@ -12,8 +12,8 @@ or on earlier calls is found whatever it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
@@ -21,6 +21,10 @@ from lbcore.labs.sandbox import Outcome, plain, run
 from lbcore.show.style import GREEN, VERMILION
 
 RIGHT = "right"
+TWICE = (
+    "Called twice with the same arguments, your function gives two answers. Two balancers would send one connection to "
+    "two backends: no chance, no clock, nothing kept from earlier calls."
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Exercise:
     praise: str
     mistakes: Sequence[Mistake]
     properties: Sequence[Property]
+    advice: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # of an exception's class: key, hint
     accepted: Callable[..., str] = lambda *_: "This input has no right answer: raise ValueError."
 
     def expect(self, arguments: tuple[Any, ...]) -> Outcome:
@@ -98,10 +103,13 @@ class Exercise:
         found = ((one.key, one.broken(answer, *arguments)) for one in self.properties)
         return next(((key, hint) for key, hint in found if hint), None)
 
+    def given(self, case: Case) -> str:
+        """A case's arguments by name."""
+        return ", ".join(f"{name} = {brief(value)}" for name, value in zip(self.names, case.arguments, strict=True))
+
     def evidence(self, case: Case, wanted: Outcome, got: Outcome) -> str:
         """The counterexample, for people."""
-        given = ", ".join(f"{name} = {brief(value)}" for name, value in zip(self.names, case.arguments, strict=True))
-        lines = [given, f"right: {words(wanted)}", f"yours: {words(got)}"]
+        lines = [self.given(case), f"right: {words(wanted)}", f"yours: {words(got)}"]
         if got.kind == wanted.kind == "answer":
             lines += first_difference(got.value, wanted.value)
         return "\n".join(lines)
@@ -136,39 +144,36 @@ def judge(exercise: Exercise, function: Any, cases: Sequence[Case]) -> Verdict:
     outcomes = run(function, [case.arguments for case in (*cases, *cases)])
     expected = [exercise.expect(case.arguments) for case in cases]
     rounds = [*zip(cases, expected, strict=True)] * 2
+    unsteady = next(
+        (i for i, (one, two) in enumerate(zip(outcomes, outcomes[len(cases) :], strict=False)) if one != two), None
+    )
+    if unsteady is not None:
+        evidence = exercise.evidence(cases[unsteady], expected[unsteady], outcomes[unsteady])
+        return Verdict("not_the_same_twice", TWICE, f"{evidence}\nagain: {words(outcomes[unsteady + len(cases)])}")
     failed = [
         i
         for i, (got, (case, wanted)) in enumerate(zip(outcomes, rounds, strict=False))
         if not exercise.meets(got, wanted, case.arguments)
     ]
     if failed:
-        first = failed[0]
-        case, wanted = rounds[first]
-        key, hint = diagnose(exercise, outcomes, rounds, first, len(cases))
-        evidence = "" if key == "stub" else exercise.evidence(case, wanted, outcomes[first])
+        case, wanted = rounds[failed[0]]
+        key, hint = diagnose(exercise, outcomes, rounds, failed[0])
+        evidence = "" if key == "stub" else exercise.evidence(case, wanted, outcomes[failed[0]])
         return Verdict(key, hint, evidence)
     changed = next((i for i, outcome in enumerate(outcomes) if outcome.changed), None)
     if changed is not None:
         hint = "Right answers, but your function changes the lists it is given. Callers keep theirs: work on a copy."
-        return Verdict(
-            "changed_input", hint, "for instance with " + exercise.evidence(*rounds[changed], outcomes[changed])
-        )
+        return Verdict("changed_input", hint, f"For instance {exercise.given(rounds[changed][0])}.")
     return Verdict(RIGHT, exercise.praise.format(cases=len(cases)))
 
 
 def diagnose(
-    exercise: Exercise, outcomes: Sequence[Outcome], rounds: Sequence[tuple[Case, Outcome]], first: int, cases: int
+    exercise: Exercise, outcomes: Sequence[Outcome], rounds: Sequence[tuple[Case, Outcome]], first: int
 ) -> tuple[str, str]:
     """(key, hint) for the outcome at `first`, the first that is not what was wanted."""
     got, (case, wanted) = outcomes[first], rounds[first]
-    again = outcomes[first + cases] if first + cases < len(outcomes) else got
     if got.kind == "stub":
         return "stub", f"Not written yet ({got.note})." if got.note else "Not written yet."
-    if first >= cases or (again.kind, again.value) != (got.kind, got.value):
-        return "not_the_same_twice", (
-            "Called twice with the same arguments, your function gives two answers. Two balancers would send one "
-            "connection to two backends: no chance, no clock, nothing kept from earlier calls."
-        )
     if got.kind == "answer" and wanted.kind == "raised":
         return "accepted", exercise.accepted(*case.arguments)
     if mistake := recognise(exercise, outcomes, rounds, case.group):
@@ -179,6 +184,9 @@ def diagnose(
     line = f" The line: {got.line}" if got.line else ""
     if got.kind == "raised" and got.value == "ValueError":
         return "refused", f"Your function refuses an input that has an answer ({got.note or 'ValueError'})." + line
+    if got.kind == "raised" and got.value in exercise.advice:
+        key, hint = exercise.advice[got.value]
+        return key, f"{got.value}: {hint}{line}"
     if got.kind == "raised":
         return "raised", f"Your function stopped with {got.value}: {got.note}." + line
     if got.kind == "endless":

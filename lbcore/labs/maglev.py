@@ -209,6 +209,9 @@ def first_choice(answer: list[int], offsets: list[int], skips: list[int], *_: An
     return None
 
 
+PAST_THE_END = {
+    "IndexError": ("past_the_end", "a walk that passes the last slot goes on from the start: take places modulo size.")
+}
 TAKEN = (
     "Your backends take slots that are taken: a later one drives out an earlier one. A backend whose slot has an owner "
     "goes on along its own walk to the first free one."
@@ -267,6 +270,7 @@ POPULATE = Exercise(
         Property("uneven", even),
         Property("first_choice", first_choice),
     ),
+    advice=PAST_THE_END,
 )
 
 
@@ -361,6 +365,7 @@ WEIGHTED = Exercise(
         ),
     ),
     properties=(Property("not_a_full_table", full),),
+    advice=PAST_THE_END,
 )
 
 
@@ -396,8 +401,12 @@ def disruption_cases(seed: int) -> list[Case]:
     rng = random.Random(seed)
     pairs = [(["a"], ["a"]), (["a", "b"], ["a", "b"]), (["a", "b"], ["b"]), (["a", "b"], ["b", "a"])]
     pairs += [(["a", "b"], ["a", "b", "c"]), (["a", "b"], ["b", "c"]), (["a", "b"], ["c", "d"])]
-    tables = lambda pool: [list(one) for one in itertools.product(range(len(pool)), repeat=2)]  # noqa: E731
-    small = [(old, olds, new, news) for olds, news in pairs for old in tables(olds) for new in tables(news)]
+    small = [
+        ([*old], olds, [*new], news)
+        for olds, news in pairs
+        for old in itertools.product(range(len(olds)), repeat=2)
+        for new in itertools.product(range(len(news)), repeat=2)
+    ]
     large = []
     for slots in (7, 31, 251):
         names = [f"10.0.0.{i}" for i in range(1, 7)]

@@ -2,7 +2,9 @@
 
 import itertools
 import os
+import select
 import signal
+import subprocess
 import sys
 import time
 
@@ -139,3 +141,12 @@ def test_plain_values():
     endless: list = []
     endless.append(endless)
     assert plain(endless) == [[[Foreign("list")]]]
+
+
+def test_processes_that_it_starts_end_with_it():
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    one(lambda: subprocess.Popen(["sleep", "60"], close_fds=False).pid)
+    os.close(writer)
+    assert select.select([reader], [], [], 10)[0], "a process it started still holds the pipe"
+    os.close(reader)

@@ -303,7 +303,7 @@ def populate_all_to_the_last(offsets, skips, size):
     return [len(offsets) - 1] * size
 
 
-@wrong("populate", "raised")
+@wrong("populate", "past_the_end")
 def populate_no_wrap(offsets, skips, size):
     table, at = [-1] * size, list(offsets)
     for turn in range(size):
