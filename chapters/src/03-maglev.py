@@ -6,7 +6,7 @@
 #   minutes: 45
 #   memory_mb: 500
 #   after: [choosing-a-backend]
-#   lab:
+#   lab: 01-maglev
 # ---
 
 # %% [markdown]

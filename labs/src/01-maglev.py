@@ -9,7 +9,7 @@
 #   tier: 0
 #   minutes: 60
 #   memory_mb: 600
-#   after: []
+#   after: [03-maglev]
 # ---
 
 # %% [markdown]
