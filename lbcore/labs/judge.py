@@ -191,7 +191,7 @@ def diagnose(
         return "raised", f"Your function stopped with {got.value}: {got.note}." + line
     if got.kind == "endless":
         return "endless", f"Your function does not come to an end: {got.note}. Which condition never comes true?" + line
-    return "died", f"Your function took Python down with it: {got.note}."
+    return "died", f"Your function was ended before it had an answer: {got.note}."
 
 
 def recognise(

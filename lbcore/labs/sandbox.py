@@ -24,6 +24,7 @@ import pickle
 import resource
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -35,7 +36,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 STEPS = 1_000_000  # lines of Python for one call; the longest right answer of any lab needs under a tenth
-SECONDS = 20.0  # for one call that runs no lines
+SECONDS = 20.0  # for all calls of a run together; right answers need about one
 MEMORY = 512 << 20  # bytes the child may take on top of what it starts with
 DEPTH, LENGTH = 3, 1_000_000  # of a plain value
 
@@ -85,9 +86,10 @@ def run(
         child.start()
     sender.close()
     outcomes: list[Outcome] = []
+    end = time.monotonic() + seconds
     try:
         while len(outcomes) < len(calls) and (not outcomes or outcomes[-1].kind not in ("endless", "died")):
-            outcomes.append(receive(receiver, seconds))
+            outcomes.append(receive(receiver, end - time.monotonic()))
     finally:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL) if child.pid else None
@@ -97,15 +99,15 @@ def run(
     return outcomes
 
 
-def receive(receiver: Any, seconds: float) -> Outcome:
-    """The child's next report, or what its silence means."""
+def receive(receiver: Any, left: float) -> Outcome:
+    """The child's next report, or what its silence for the seconds that are left means."""
     try:
-        if receiver.poll(seconds):
+        if receiver.poll(max(left, 0.0)):
             report: Outcome = receiver.recv()
             return report
     except (EOFError, OSError, pickle.UnpicklingError):
         return Outcome("died", note="the process that ran it ended without an answer")
-    return Outcome("endless", note=f"still running after {seconds:g} seconds")
+    return Outcome("endless", note="still running when the checker's time was up")
 
 
 # ------------------------------------------------------------------------------------------------- in the child
@@ -157,6 +159,8 @@ def attempt(function: Callable[..., Any], arguments: tuple[Any, ...], steps: int
         value = plain(function(*given))
     except NotImplementedError as error:
         outcome = Outcome("stub", note=message(error))
+    except MemoryError:
+        outcome = Outcome("died", note=f"it wanted more than {MEMORY >> 20} MB of memory")
     except BaseException as error:  # SystemExit and KeyboardInterrupt too: all of it is the student's
         outcome = Outcome("raised", type(error).__name__, message(error), where(error.__traceback__, own))
     else:
