@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from lbcore.show.curves import lines
     from lbcore.show.explorer import explore
     from lbcore.show.header_diagram import header
-    from lbcore.show.inspector import inspector
     from lbcore.show.listing import source
     from lbcore.show.packet_diagram import Span, packet
+    from lbcore.show.packet_inspector import inspector
     from lbcore.show.questions import predict, quiz
     from lbcore.show.slots import removal, slots_moved
     from lbcore.show.style import HATCHES, PALETTE, figure, finish
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "table": "lbcore.measure.table",
     "explore": "lbcore.show.explorer",
-    "inspector": "lbcore.show.inspector",
+    "inspector": "lbcore.show.packet_inspector",
     "source": "lbcore.show.listing",
     "header": "lbcore.show.header_diagram",
     "lines": "lbcore.show.curves",
