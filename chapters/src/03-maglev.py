@@ -6,7 +6,7 @@
 #   minutes: 45
 #   memory_mb: 500
 #   after: [choosing-a-backend]
-#   lab:
+#   lab: maglev
 # ---
 
 # %% [markdown]
@@ -434,16 +434,16 @@ f"{raised.moved_share:.1%} of slots moved to the heavier backend, or among the o
 # ## The price of a change
 #
 # The table is cheap to read because it is dear to make. Count the wishes that were tried for each slot, in a table
-# of 8191.
+# of 65537.
 
 # %%
 tries = {}
 for n in (10, 100):
-    ways = (RECIPES["envoy"].walk(name, 8191) for name in hundred[:n])
-    lists = [[(offset + turn * skip) % 8191 for turn in range(8191)] for offset, skip in ways]
-    tries[n] = sum(len(tried) for _, tried in turns(lists)) / 8191
-assert tries[10] < tries[100] < np.log(8191)
-{n: round(value, 1) for n, value in tries.items()}, round(float(np.log(8191)), 1)
+    ways = (RECIPES["envoy"].walk(name, 65537) for name in hundred[:n])
+    lists = [(offset + np.arange(65537) * skip) % 65537 for offset, skip in ways]
+    tries[n] = sum(len(tried) for _, tried in turns(lists)) / 65537
+assert tries[10] < tries[100] < np.log(65537)
+{n: round(value, 1) for n, value in tries.items()}, round(float(np.log(65537)), 1)
 
 # %% [markdown]
 # When a share f of the table is free, a random wish is free with probability f, and takes 1 / f tries. Summed over a
