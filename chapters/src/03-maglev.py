@@ -286,7 +286,7 @@ show.lines(
 small, large = excess_moves[10][0], excess_moves[10][-1]
 assert 0.04 < small < 0.11 and 0.001 < large < 0.005 and min(excess_moves[100]) > 0
 assert min(excess_moves[100][:5]) > 0.8 * max(excess_moves[100][:5]) > 4 * excess_moves[100][-1]  # flat to 4093
-f"10 backends: {small:.1%} of healthy slots with 251, {large:.2%} with 65537; 100: {excess_moves[100][4]:.1%} still with 4093"
+f"10 backends: {small:.1%} with 251 slots, {large:.2%} with 65537; 100: {excess_moves[100][4]:.1%} even with 4093"
 
 # %% [markdown]
 # With a hundred backends the line is flat up to 4093 slots, and only then falls. What counts is the number of slots
@@ -440,7 +440,7 @@ f"{raised.moved_share:.1%} of slots moved to the heavier backend, or among the o
 tries = {}
 for n in (10, 100):
     ways = (RECIPES["envoy"].walk(name, 65537) for name in hundred[:n])
-    lists = [[(offset + turn * skip) % 65537 for turn in range(65537)] for offset, skip in ways]
+    lists = [(offset + np.arange(65537) * skip) % 65537 for offset, skip in ways]
     tries[n] = sum(len(tried) for _, tried in turns(lists)) / 65537
 assert tries[10] < tries[100] < np.log(65537)
 {n: round(value, 1) for n, value in tries.items()}, round(float(np.log(65537)), 1)
