@@ -72,7 +72,7 @@ class Hostile:
     ],
 )
 def test_comes_back_with_the_outcome_that_fits(function, kind):
-    assert one(function, seconds=2).kind == kind
+    assert one(function, seconds=2 if kind == "endless" else 60).kind == kind  # only these use all of the time
 
 
 def test_step_limit_counts_lines_and_no_time():
