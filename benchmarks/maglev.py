@@ -3,10 +3,9 @@
     python benchmarks/maglev.py [--backends 1000] [--size 65537] [--rounds 60]
 
 The C twin stands below, is built on the spot (gcc -O3) and takes the same arrays; where the two compilers like one line
-written differently, each gets its own. Rounds alternate between the two, so
-that both see the same machine; times are medians of CPU time, and the ratio is the median of the ratios of the rounds.
-The look-ups of the other pickers follow, on the same keys. Exit status: 0, 1 when the two disagree about a table or a
-pick, 2 without a C compiler.
+written differently, each gets its own. Rounds and ratios are those of `lbcore.measure.compare`. The look-ups of the
+other pickers follow, on the same keys. Exit status: 0, 1 when the two disagree about a table or a pick, 2 without a C
+compiler.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from lbcore.balance.maglev import RECIPES, Maglev, look_up_many, populate
 from lbcore.balance.modulo import Modulo
 from lbcore.balance.rendezvous import Rendezvous
 from lbcore.balance.ring import Ring
+from lbcore.measure import compare
 
 C_TWIN = r"""
 #include <stdint.h>
@@ -78,25 +77,15 @@ def pointer(array: np.ndarray[Any, Any]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def cpu_times(rounds: int, *contenders: Callable[[], object]) -> np.ndarray[Any, Any]:
-    """CPU seconds, float64[rounds, contenders]: one call of each per round, in turn, the order turned every round."""
-    for contender in contenders:
-        contender()  # compiled and warm
-    taken = np.empty((rounds, len(contenders)))
-    for i in range(rounds):
-        order = range(len(contenders)) if i % 2 else reversed(range(len(contenders)))
-        for j in order:
-            start = time.process_time_ns()
-            contenders[j]()
-            taken[i, j] = (time.process_time_ns() - start) / 1e9
-    return taken
+def pick(picker: Any, keys: np.ndarray[Any, Any]) -> Callable[[], object]:
+    return lambda: picker.pick_many(keys)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--backends", type=int, default=1000)
     parser.add_argument("--size", type=int, default=65537, help="slots of the table, a prime")
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--keys", type=int, default=1_000_000, help="look-ups in a round")
     options = parser.parse_args()
 
@@ -123,28 +112,29 @@ def main() -> int:
 
         same_table = np.array_equal(populate_in_c(), table)
         same_picks = np.array_equal(look_up_in_c(), look_up_many(table, keys))
-        filling = cpu_times(options.rounds, lambda: populate(offsets, skips, size), populate_in_c)
-        looking = cpu_times(max(options.rounds // 4, 5), lambda: look_up_many(table, keys), look_up_in_c)
+        filling = compare(
+            {"populate, lbcore": lambda: populate(offsets, skips, size), "populate, C": populate_in_c},
+            rounds=options.rounds,
+            baseline="populate, C",
+        )
+        looking = compare(
+            {"look up, lbcore": lambda: look_up_many(table, keys), "look up, C": look_up_in_c},
+            operations=keys.size,
+            baseline="look up, C",
+        )
 
-    print(f"{len(names)} backends, {size} slots, {keys.size} keys, {options.rounds} rounds; CPU time, medians")
-    ours, theirs = np.median(filling, axis=0)
-    ratio = np.median(filling[:, 0] / filling[:, 1])
-    print(f"populate   lbcore {ours * 1e3:8.3f} ms        C {theirs * 1e3:8.3f} ms        ratio {ratio:.2f}")
-    ours, theirs = keys.size / np.median(looking, axis=0) / 1e6
-    ratio = np.median(looking[:, 0] / looking[:, 1])
-    print(f"look up    lbcore {ours:8.1f} million/s C {theirs:8.1f} million/s ratio {ratio:.2f}")
+    print(f"{len(names)} backends, {size} slots; a whole table is one operation", filling, "", sep="\n")
+    print(f"{keys.size} keys; a look-up is one operation", looking, "", sep="\n")
+    rate = {name: 1e3 / looking.ns(name) for name in looking.samples}
+    print(", ".join(f"{name}: {value:.0f} million a second" for name, value in rate.items()), end="\n\n")
 
-    Maglev(names, size=size)  # compiled and warm
-    start = time.process_time()
-    maglev = Maglev(names, size=size)
-    print(f"Maglev(...), names hashed and table filled: {(time.process_time() - start) * 1e3:.1f} ms")
-    print("look-ups of pickers, nanoseconds a key:")
-    pickers = [Modulo(names), maglev, Jump(names), Ring(names), Rendezvous(names)]
-    for picker in pickers:
-        some = keys[: max(len(keys) // 100, 1)] if isinstance(picker, Rendezvous) else keys
-        nanoseconds = np.median(cpu_times(5, lambda picker=picker, some=some: picker.pick_many(some))) / some.size * 1e9
-        print(f"  {type(picker).__name__:<12}{nanoseconds:10.1f}")
-
+    few = keys[: max(keys.size // 100, 1)]  # rendezvous asks every backend for every key
+    pickers = [Maglev(names, size=size), Modulo(names), Jump(names), Ring(names), Rendezvous(names)]
+    print(
+        "a look-up in each picker",
+        compare({type(p).__name__: pick(p, few) for p in pickers}, operations=few.size),
+        sep="\n",
+    )
     print(f"the same table in both: {same_table}; the same picks: {same_picks}")
     return 0 if same_table and same_picks else 1
 

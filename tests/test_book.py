@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import shlex
 import shutil
 import subprocess
 import sys
@@ -52,7 +53,8 @@ class Checkout:
         tools = folder / "bin"
         tools.mkdir()
         uv = tools / "uv"
-        uv.write_text(UV.format(log=self.log, fail=self.fail, python=sys.executable))
+        places = {"log": self.log, "fail": self.fail, "python": sys.executable}
+        uv.write_text(UV.format(**{name: shlex.quote(str(place)) for name, place in places.items()}))
         uv.chmod(0o755)
         self.env = {"PATH": f"{tools}:/usr/bin:/bin", "HOME": str(folder)}
 

@@ -473,6 +473,14 @@ def test_moving_a_control_redraws_and_the_twin_stays(monkeypatch):
     assert twin.VIEW in data
 
 
+def test_a_list_of_numbers_is_a_slider_that_stops_at_each():
+    explorer = show.explore(lambda size=251: f"{size}", hint="more", size=[29, 251, 1021])
+    size = explorer.controls["size"]
+    assert (type(size).__name__, size.options, explorer.view.value) == ("SelectionSlider", (29, 251, 1021), "251")
+    size.index = 2
+    assert explorer.view.value == "1021"
+
+
 def test_a_figure_explorer_shows_the_picture_with_alt_text(monkeypatch):
     explorer = show.explore(lambda n=1: drawn(), hint="nothing", n=(1, 3))
     assert 'alt="A rising curve"' in explorer.view.value

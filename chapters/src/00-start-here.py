@@ -91,7 +91,7 @@ show.quiz(
     {
         "about twice": "That is what one hopes for from a better interpreter.",
         "about ten times": "Common for array code that is already half compiled.",
-        "hundreds of times, or more": "Python spends its time on everything around the few loads that the work consists of.",
+        "hundreds of times, or more": "Python spends its time on everything around the few loads that are the work.",
     },
     correct="hundreds of times, or more",
 )

@@ -8,28 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lbcore.measure.table import table
+    from lbcore.show.curves import lines
     from lbcore.show.explorer import explore
     from lbcore.show.header_diagram import header
-    from lbcore.show.inspector import inspector
     from lbcore.show.listing import source
     from lbcore.show.packet_diagram import Span, packet
+    from lbcore.show.packet_inspector import inspector
     from lbcore.show.questions import predict, quiz
+    from lbcore.show.slots import removal, slots_moved
     from lbcore.show.style import HATCHES, PALETTE, figure, finish
 
 _WHERE = {
     "table": "lbcore.measure.table",
     "explore": "lbcore.show.explorer",
-    "inspector": "lbcore.show.inspector",
+    "inspector": "lbcore.show.packet_inspector",
     "source": "lbcore.show.listing",
     "header": "lbcore.show.header_diagram",
+    "lines": "lbcore.show.curves",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
     **dict.fromkeys(("predict", "quiz"), "lbcore.show.questions"),
+    **dict.fromkeys(("removal", "slots_moved"), "lbcore.show.slots"),
     **dict.fromkeys(("HATCHES", "PALETTE", "figure", "finish"), "lbcore.show.style"),
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "inspector", "packet", "predict", "quiz",
-    "source", "table",
+    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "inspector", "lines", "packet", "predict",
+    "quiz", "removal", "slots_moved", "source", "table",
 ]  # fmt: skip
 
 

@@ -19,6 +19,13 @@ from lbcore.show.style import VERMILION
 from lbcore.show.twin import bundle, note, rendering
 
 
+def slider_over(control: Any, default: Any) -> Any:
+    """A slider that stops at each number of a list; None for anything else. (Of names, ipywidgets makes a menu.)"""
+    if not isinstance(control, list) or {type(choice) for choice in control} not in ({int}, {float}):
+        return None
+    return widgets.SelectionSlider(options=control, value=default if default in control else control[0])
+
+
 class Explorer:
     """`controls` by parameter name and the `view` (an HTML widget) that shows the function's result."""
 
@@ -32,7 +39,7 @@ class Explorer:
         self.controls = {}
         for name, control in controls.items():
             default = parameters[name].default if name in parameters else inspect.Parameter.empty
-            made = widgets.interactive.widget_from_abbrev(control, default)
+            made = slider_over(control, default) or widgets.interactive.widget_from_abbrev(control, default)
             if made is None:
                 raise ValueError(
                     f"control {name!r} is {control!r}, wanted (low, high[, step]), a list, a bool or a widget"
@@ -76,9 +83,9 @@ def explore(function: Callable[..., Any], *, hint: str, continuous: bool = False
     """Controls for the parameters of `function`, which is called again whenever one moves.
 
     `function` returns what `show.finish` gives, an HTML string or an object with `_repr_html_`. A control is
-    (low, high), (low, high, step), a list of choices, a bool, or any ipywidget; the parameter's default in the
-    function's signature is where it starts. `hint` tells the reader what to try. `continuous` redraws while a slider
-    is dragged, for functions that are quick. The saved page shows the function's drawing for the starting values.
+    (low, high), (low, high, step), a list of numbers or of names, a bool, or any ipywidget; the parameter's default in
+    the function's signature is where it starts. `hint` tells the reader what to try. `continuous` redraws while a
+    slider is dragged, for functions that are quick. The saved page shows the drawing for the starting values.
 
     ValueError names a control that cannot be made; TypeError a result that cannot be shown.
     """

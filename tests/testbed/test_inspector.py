@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 
+from lbcore import show
 from lbcore.measure.clock import Comparison
-from lbcore.show import inspector as page
+from lbcore.show import packet_inspector as page
 from lbcore.testbed import flow, inspector, layer_costs, loopback, smallest, tls_open
 from lbcore.testbed.inspector import MODES, Tape, inspect
 from lbcore.testbed.routes import Rule, Seen, Site
@@ -318,10 +319,11 @@ def explorer(tapes: dict[str, Tape]) -> object:
     suite = tls_open.suite_of(tapes["HTTPS"].server)
     steps = layer_costs.steps(tapes["HTTP"], tapes["HTTPS"], suite, SITE, "shop.example")
     measured = Comparison(dict.fromkeys(steps, (1.0, 2.0, 3.0)), next(iter(steps)), facts="")
-    return page.inspector(tapes, SITE, steps, measured)  # type: ignore[arg-type]
+    return show.inspector(tapes, SITE, steps, measured)  # type: ignore[arg-type]
 
 
 def test_every_state_of_the_widget_has_its_own_words_and_no_markup_of_strangers(tapes: dict[str, Tape]) -> None:
+    assert explorer(tapes) is not explorer(tapes), "a cell can be run twice"
     widget = explorer(tapes)
     controls = widget.controls  # type: ignore[attr-defined]
     shown = {}

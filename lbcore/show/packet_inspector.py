@@ -117,7 +117,8 @@ class Page:
         columns = f'<col style="width: 20em">{"<col>" * len(DECADES)}<col style="width: 6em">'
         return (
             '<table aria-label="measured cost of each step, logarithmic" style="border-collapse: collapse; '
-            f'font-size: 13px; width: 100%; max-width: 800px; table-layout: fixed"><colgroup>{columns}</colgroup>'
+            f'margin-top: 14px; font-size: 13px; width: 100%; max-width: 800px; table-layout: fixed">'
+            f"<colgroup>{columns}</colgroup>"
             f'<tr style="{CLEAR}"><th style="{CELL}">CPU time, measured here</th>{head}'
             f'<th style="{CELL}"></th></tr>{"".join(rows)}</table>'
             "<p>Bold: paid for this packet. Hatched: in Python, and so far slower than it need be. "

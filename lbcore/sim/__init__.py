@@ -1,0 +1,1 @@
+"""Simulations: models with their assumptions stated, checked against theory, labelled as what they are."""
