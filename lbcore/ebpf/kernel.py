@@ -155,7 +155,10 @@ def statistics() -> Iterator[None]:
 
 
 def create_maps(source: Object, given: Mapping[str, KernelMap] | None = None) -> dict[str, KernelMap]:
-    """The object's maps by name: those `given`, the others new. For programs that are to share them."""
+    """The object's maps by name: those `given`, the others new. For programs that are to share them.
+
+    Maps of maps start with the maps that the object names; maps of programs start empty, for there is no program yet.
+    """
     with _types(source) as types:
         return _maps(source, dict(given or {}), types.fd if types else 0)
 
@@ -225,11 +228,15 @@ def _maps(source: Object, given: dict[str, KernelMap], btf: int) -> dict[str, Ke
         for spec in source.maps:
             if spec.name not in given:
                 made[spec.name] = KernelMap.create(spec, btf)
+        named = given | made
+        for spec in source.maps:
+            for index, name in spec.entries if spec.inner and spec.name in made else ():
+                made[spec.name][index.to_bytes(spec.key_size, "little")] = named[name].fd.to_bytes(4, "little")
     except BaseException:
         for map_ in made.values():
             map_.close()
         raise
-    return given | made
+    return named
 
 
 def _linked(program: objects.Program, maps: Mapping[str, HasFd]) -> bytes:
