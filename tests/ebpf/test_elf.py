@@ -65,7 +65,7 @@ def test_maps_of_both_definitions() -> None:
     counts = maps["counts"]
     assert (counts.kind, counts.key_size, counts.value_size, counts.max_entries) == ("hash", 4, 8, 16)
     assert maps["outer"].inner is not None
-    assert maps["outer"].inner.kind == "array"
+    assert maps["outer"].inner.kind == "hash"
     assert maps["outer"].entries == ((1, "first"),)
     assert maps[".rodata"].content[:4] == (5).to_bytes(4, "little")
     assert maps[".data"].content == struct.pack("<4I", 10, 20, 30, 40)

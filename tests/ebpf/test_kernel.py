@@ -113,6 +113,8 @@ def test_what_cannot_be_loaded_is_refused_in_words() -> None:
     for section, kind, words in (("mine", "", "tells no kind"), ("fentry/do_fork", "tracing", "one function")):
         with pytest.raises(BadObject, match=words):
             kernel.load(Object(b"", (replace(plain, section=section, kind=kind),)))
+    with kernel.load(Object(b"", (replace(plain, section="mine", kind=""),)), kind="xdp") as program:
+        assert program.test_run(bytes(14)).verdict == 0
     with pytest.raises(ValueError, match="'q': the object has p"):
         kernel.load(Object(b"", (plain,)), "q")
     with kernel.load(Object(b"", (plain,))) as program, pytest.raises(OSError, match="at least 14"):

@@ -9,7 +9,7 @@ struct {
 } counts SEC(".maps");
 
 struct pattern {
-    NUMBER(type, ARRAY);
+    NUMBER(type, HASH);
     NUMBER(max_entries, 4);
     TYPE(key, u32);
     TYPE(value, u32);
