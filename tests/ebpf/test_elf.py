@@ -222,3 +222,13 @@ def test_several_programs_are_not_one() -> None:
     with pytest.raises(ValueError, match="count, second"):
         _ = compiled.program
     assert replace(compiled, programs=compiled.programs[:1]).code == compiled.programs[0].code
+
+
+def test_a_small_file_cannot_ask_for_very_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = elf.read(c("many"))
+    slots = sum(len(program.code) for program in compiled.programs) // isa.SLOT
+    monkeypatch.setattr(elf, "MOST_SLOTS", slots)
+    assert elf.read(c("many")) == compiled
+    monkeypatch.setattr(elf, "MOST_SLOTS", slots - 1)
+    with pytest.raises(BadObject, match=f"program is 'second': .* more than {slots - 1} slots"):
+        elf.read(c("many"))
