@@ -80,12 +80,17 @@ def _pointer(b: Any, address: Any, offset: Any, width: Any) -> Any:
     return b.bitcast(b.gep(b.inttoptr(address, ir.IntType(8).as_pointer()), [offset]), width.as_pointer())
 
 
+def _alignment(context: Any, bits: int) -> int:
+    """What LLVM may assume of an address: nothing, but for a target that cannot take words apart."""
+    return bits // 8 if getattr(context, "natural_alignment", False) else 1
+
+
 def load(bits: int, *, big_endian: bool = True) -> Any:
     """An intrinsic (address uint64, offset int64) -> the number there: int64, or uint64 for 64 bits. Unaligned."""
     number, width = types.uint64 if bits == 64 else types.int64, ir.IntType(bits)
 
     def codegen(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        word = b.load(_pointer(b, values[0], values[1], width), align=1)
+        word = b.load(_pointer(b, values[0], values[1], width), align=_alignment(context, bits))
         if big_endian and bits > 8:
             word = b.bswap(word)
         return word if bits == 64 else b.zext(word, I64)
@@ -99,7 +104,8 @@ def store(bits: int, *, big_endian: bool = True) -> Any:
 
     def codegen(context: Any, b: Any, signature: Any, values: Any) -> Any:
         word = values[2] if bits == 64 else b.trunc(values[2], width)
-        b.store(b.bswap(word) if big_endian and bits > 8 else word, _pointer(b, values[0], values[1], width), align=1)
+        word = b.bswap(word) if big_endian and bits > 8 else word
+        b.store(word, _pointer(b, values[0], values[1], width), align=_alignment(context, bits))
         return context.get_dummy_value()
 
     return intrinsic(lambda context, address, offset, value: (types.void(types.uint64, types.int64, number), codegen))
