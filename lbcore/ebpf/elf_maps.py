@@ -1,0 +1,188 @@
+"""The maps of an object: what sections .maps and maps say, and the maps that hold its global variables.
+
+Rule of this file: it reads definitions. Whether the kernel can make such a map is the kernel's to say.
+
+Theory. There are two ways to define a map. The old one is a struct of numbers in section "maps": kind, key size, value
+size, entries, flags. The newer one says it all in types: a variable in ".maps" whose struct has a member for each
+property. A number is the length of an array that a pointer points to, `int (*max_entries)[64]`, and a type is what a
+pointer points to, `struct key *key`. The variable itself is all zeroes; the types are in BTF.
+
+Global variables need a map too, because a program has no memory of its own: each of .rodata, .data and .bss becomes
+an array of one entry, and a variable is a place in it. Programs may not write .rodata, so the verifier knows what is
+in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from lbcore.ebpf import btf, kinds
+from lbcore.ebpf.btf import Btf, Type
+from lbcore.ebpf.elf_file import ALLOC, EXECUTE, GLOBAL, File, Section, Symbol
+from lbcore.ebpf.elf_file import SECTION as SECTION_SYMBOL
+from lbcore.ebpf.object import PROGRAM_READS_ONLY, BadObject, MapSpec
+
+SPECIFIED, LEGACY = ".maps", "maps"
+DATA = (".rodata", ".data", ".bss")
+WORD = 4
+LEGACY_FIELDS = ("type", "key_size", "value_size", "max_entries", "map_flags")
+PROPERTIES = {"type": "kind", "key_size": "key_size", "value_size": "value_size", "max_entries": "max_entries",
+              "map_flags": "flags", "pinning": "pinned"}  # fmt: skip
+"""Members of a map's struct that are numbers, and what they are called here."""
+IGNORED = ("numa_node", "map_extra", "id")
+
+
+@dataclass(frozen=True)
+class Maps:
+    """All maps; where each begins, by section number and offset; data sections by section number."""
+
+    specs: tuple[MapSpec, ...] = ()
+    at: dict[tuple[int, int], str] = field(default_factory=dict)
+    data: dict[int, Section] = field(default_factory=dict)
+
+
+def read(file: File, types: Btf | None) -> Maps:
+    """The maps that an object defines. Raises BadObject."""
+    specs: list[MapSpec] = []
+    at: dict[tuple[int, int], str] = {}
+    for name, definitions in ((SPECIFIED, _specified), (LEGACY, _legacy)):
+        section = file.section(name)
+        if section is None or not section.data:
+            continue
+        for symbol, spec in definitions(file, section, types):
+            specs.append(spec)
+            at[section.index, symbol.value] = spec.name
+    data = {section.index: section for section in file.sections if _is_data(section)}
+    specs += [_variables(section, types) for section in data.values()]
+    seen: set[str] = set()
+    for spec in specs:
+        if spec.name in seen:
+            raise BadObject(SPECIFIED, "name of a map", spec.name, "a second map of this name")
+        seen.add(spec.name)
+    return Maps(tuple(specs), at, data)
+
+
+def _is_data(section: Section) -> bool:
+    named = section.name.startswith(tuple(f"{name}." for name in DATA)) or section.name in DATA
+    return bool(named and section.data and section.flags & ALLOC and not section.flags & EXECUTE)
+
+
+def _variables(section: Section, types: Btf | None) -> MapSpec:
+    flags = PROGRAM_READS_ONLY if section.name.startswith(".rodata") else 0
+    described = types.named(section.name, btf.DATA_SECTION) if types else None
+    number = described.number if described else 0
+    size = len(section.data)
+    return MapSpec(section.name, "array", WORD, size, 1, flags, value_type=number, content=section.data)
+
+
+def _symbols(file: File, section: Section) -> list[Symbol]:
+    """The symbols of a section of maps, in the order of their places."""
+    named = (one for one in file.symbols if one.section == section.index and one.type != SECTION_SYMBOL and one.name)
+    return sorted(named, key=lambda symbol: symbol.value)
+
+
+# ---- the old way ----
+
+
+def _legacy(file: File, section: Section, types: Btf | None) -> Iterator[tuple[Symbol, MapSpec]]:
+    symbols = [symbol for symbol in _symbols(file, section) if symbol.binding >= GLOBAL] or _symbols(file, section)
+    ends = [symbol.value for symbol in symbols] + [len(section.data)]
+    for symbol, (start, end) in zip(symbols, pairwise(ends), strict=True):
+        size = len(LEGACY_FIELDS) * WORD
+        if not size - WORD <= end - start or end > len(section.data):
+            why = f"bytes {start} to {end} are too few for {', '.join(LEGACY_FIELDS)}"
+            raise BadObject(section.name, f"definition of {symbol.name}", section.data[start:end], why)
+        raw = section.data[start : min(end, start + size)]
+        kind, key, value, entries, flags = (int.from_bytes(raw[i : i + WORD], "little") for i in range(0, size, WORD))
+        kind_name = _kind(section.name, symbol.name, kind)
+        yield symbol, MapSpec(symbol.name, kind_name, key, value, entries, flags)
+
+
+def _kind(section: str, name: str, number: int) -> str:
+    if not 0 < number < len(kinds.MAPS):
+        raise BadObject(section, f"type of map {name}", number, f"kinds of maps go from 1 to {len(kinds.MAPS) - 1}")
+    return kinds.MAPS[number]
+
+
+# ---- the new way ----
+
+
+def _specified(file: File, section: Section, types: Btf | None) -> Iterator[tuple[Symbol, MapSpec]]:
+    listed = types.named(SPECIFIED, btf.DATA_SECTION) if types else None
+    if types is None or listed is None:
+        why = "the definitions are types: compile with -g, and do not strip"
+        raise BadObject(section.name, "BTF", None, why)
+    variables = {types.type(number).name: types.type(number) for number, _, _ in listed.rows}
+    for symbol in _symbols(file, section):
+        if symbol.name not in variables:
+            raise BadObject(section.name, "symbol", symbol.name, "BTF says nothing of a map of this name")
+        yield symbol, _spec(types, symbol.name, variables[symbol.name].value)
+
+
+def _spec(types: Btf, name: str, number: int, *, outer: bool = True) -> MapSpec:
+    """The map that the struct type of this number defines."""
+    struct = types.bare(number)
+    if struct.kind != btf.STRUCT:
+        raise BadObject(SPECIFIED, f"type of map {name}", struct.kind, "a struct is wanted")
+    found: dict[str, int] = {}
+    inner = None
+    for member_name, member_type, _ in struct.rows:
+        member = types.string(member_name)
+        if member in PROPERTIES:
+            found[PROPERTIES[member]] = _number(types, name, member, member_type)
+        elif member in ("key", "value"):
+            pointed = _pointed(types, name, member, types.bare(member_type))
+            found[f"{member}_type"] = pointed
+            size = types.size(pointed)
+            if found.setdefault(f"{member}_size", size) != size:
+                raise BadObject(
+                    SPECIFIED, f"{member}_size of map {name}", found[f"{member}_size"], f"the type has {size}"
+                )
+        elif member == "values":
+            inner = _inner(types, name, member_type) if outer else None
+            found.setdefault("value_size", WORD)
+        elif member not in IGNORED:
+            why = f"known are {', '.join((*PROPERTIES, 'key', 'value', 'values', *IGNORED))}"
+            raise BadObject(SPECIFIED, f"member of map {name}", member, why)
+    return MapSpec(
+        name,
+        _kind(SPECIFIED, name, found.get("kind", 0)),
+        found.get("key_size", 0),
+        found.get("value_size", 0),
+        found.get("max_entries", 0),
+        found.get("flags", 0),
+        key_type=found.get("key_type", 0),
+        value_type=found.get("value_type", 0),
+        inner=inner,
+        pinned=bool(found.get("pinned", 0)),
+    )
+
+
+def _number(types: Btf, name: str, member: str, number: int) -> int:
+    """A property that is a number: the length of the array that a pointer points to, or an enum's only value."""
+    kind = types.bare(number)
+    if kind.kind == btf.ENUM and len(kind.rows) == 1:
+        return kind.rows[0][1]
+    array = types.bare(_pointed(types, name, member, kind))
+    if array.kind != btf.ARRAY:
+        raise BadObject(SPECIFIED, f"{member} of map {name}", array.kind, "a pointer to an array is wanted")
+    return array.rows[0][2]
+
+
+def _pointed(types: Btf, name: str, member: str, pointer: Type) -> int:
+    if pointer.kind != btf.POINTER:
+        raise BadObject(SPECIFIED, f"{member} of map {name}", pointer.kind, "a pointer is wanted")
+    return pointer.value
+
+
+def _inner(types: Btf, name: str, number: int) -> MapSpec | None:
+    """What the array of pointers `values` holds: a map's definition, or (of programs) None."""
+    array = types.bare(number)
+    if array.kind != btf.ARRAY:
+        raise BadObject(SPECIFIED, f"values of map {name}", array.kind, "an array of pointers is wanted")
+    pointed = _pointed(types, name, "values", types.bare(array.rows[0][0]))
+    if types.bare(pointed).kind == btf.PROTOTYPE:
+        return None
+    return _spec(types, f"{name}.inner", pointed, outer=False)
