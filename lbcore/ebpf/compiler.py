@@ -21,7 +21,7 @@ from typing import Any
 
 from llvmlite import binding as llvm
 
-from lbcore.ebpf import explain, frame, maps_numba, target
+from lbcore.ebpf import elf, explain, frame, maps_numba, target  # noqa: F401 (maps_numba: what maps mean compiled)
 from lbcore.ebpf.contexts import KINDS
 from lbcore.ebpf.maps import Map
 from lbcore.ebpf.object import Object
@@ -65,7 +65,6 @@ def tc(function: Function) -> Source:
 
 def compile(function: Function | Source, kind: str = "xdp") -> Object:
     """The object of one program. Raises `explain.CompileError`, which names the line that cannot be compiled."""
-    from lbcore.ebpf import elf
     return elf.read(emit(function.function if isinstance(function, Source) else function, kind))
 
 
@@ -73,13 +72,15 @@ def emit(function: Function, kind: str = "xdp") -> bytes:
     """The object file of one program: an ELF file for the machine EM_BPF."""
     lowered, maps = lower(function, kind)
     module = lowered.module.clone()
-    for one in (*module.functions, *module.global_variables):
-        if not one.is_declaration:
-            one.linkage = "internal"
     for symbol in module.global_variables:
         if symbol.name in target.maps():
             symbol.name = target.maps()[symbol.name].name
-    module.link_in(llvm.parse_assembly(frame.text(function, lowered, KINDS[kind], list(maps.values()))))
+    around = llvm.parse_assembly(frame.text(function, lowered, KINDS[kind], list(maps.values())))
+    kept = {one.name for one in (*around.functions, *around.global_variables) if not one.is_declaration}
+    module.link_in(around)
+    for one in (*module.functions, *module.global_variables):
+        if not one.is_declaration and one.name not in kept:
+            one.linkage = "internal"
     machine = target.machine()
     passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
     passes.getModulePassManager().run(module, passes)

@@ -1,51 +1,109 @@
-"""What is wrong with a program, at the line where it is wrong, in words.
+"""What is wrong with a program, in words, at the line of Python where it is wrong.
 
-Rule of this file: it turns what numba, LLVM and the rules of the kernel say into `CompileError`.
+Rule of this file: it reads what others say, numba about types and the kernel's verifier about instructions, and says
+it again as a `CompileError`. A table of phrases for each; what no phrase fits is quoted.
 """
 
 from __future__ import annotations
 
-import linecache
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import numba
-from numba.core import errors, ir, types
-from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba import types
+from numba.core import errors
 
-NUMBA = str(Path(numba.__file__).parent)
+from lbcore.ebpf.errors import CompileError
+from lbcore.ebpf.object import Program
+from lbcore.ebpf.rules import machinery
 
+HAVE = "a program has the seam, `words`, maps, helpers, and functions marked @portable"
 
-class CompileError(ValueError):
-    """A function that cannot become a program: `why`, at `line` of `file`, which reads `text`."""
+NUMBA_SAYS = (
+    (r"((?:key|value|record) of map '.*)", "{}"),
+    (r"Unknown attribute '(\w+)' of type Module\(<module '(\w+)'", "{1}.{0} is not for programs: " + HAVE),
+    (r"Unknown attribute '(\w+)' of type (?:XdpMd|SkBuff)", "a context has no field {!r} here: take a view of it"),
+    (r"Unknown attribute '(\w+)' of type (\w+)", "{1} has no {0!r}: " + HAVE),
+    (r"Untyped global name '(\w+)'", "{!r} is not for programs: " + HAVE),
+    (r"NameError: name '(\w+)'", "name {!r} is not defined"),
+    (r"Cannot unify (\S+) and (\S+) for '(\w+)", "{2} is {0} on one way here and {1} on another"),
+    (r"No implementation of function Function\(<function (\w+)", "{} does not take these arguments"),
+    (r"No implementation of function Function\(<built-in function (\w+)", "{} does not take these operands"),
+)
 
-    def __init__(self, file: str, line: int, why: str) -> None:
-        self.file, self.line, self.why = file, line, why
-        self.text = linecache.getline(file, line).strip()
-        super().__init__(f"{file}:{line}: {why}\n    {self.text}")
+VERIFIER_SAYS = (
+    (r"invalid access to packet", "the packet is read or written here beyond what need() was asked for"),
+    (
+        r"invalid mem access 'scalar'",
+        "this address may be anything: a view taken before the packet moved, or none",
+    ),
+    (r"infinite loop detected|back-edge", "the kernel cannot see that this loop ends"),
+    (r"program is too large|too many instructions|too complex", "too many ways through the program: bound loops lower"),
+    (r"misaligned", "this access is not aligned as the kernel wants it"),
+)
+
+STATISTICS = ("processed", "verification time", "stack depth")
 
 
 @contextmanager
 def errors_of(function: Callable[..., Any]) -> Iterator[None]:
-    """Turns numba's errors into ours."""
+    """Turns what numba raises into CompileError."""
     try:
         yield
-    except CompileError:
-        raise
     except errors.NumbaError as error:
-        raise translated(error, function) from None
+        file, line = _place(error, function)
+        raise CompileError(file, line, _words(str(error), NUMBA_SAYS)) from None
 
 
-def translated(error: errors.NumbaError, function: Callable[..., Any]) -> CompileError:
-    return CompileError(function.__code__.co_filename, function.__code__.co_firstlineno, str(error))
+def rejection(program: Program, log: str) -> CompileError:
+    """What the kernel's verifier says of a program it refuses. log: the text it left, at any level above 0."""
+    slots = re.findall(r"^(\d+): \(", log, re.MULTILINE)
+    line = program.line_of(int(slots[-1])) if slots else None
+    said = [
+        one for one in log.splitlines() if one and not one.startswith(("processed", "verification time", "stack depth"))
+    ]
+    last = said[-1] if said else "nothing"
+    why = _words(log[-1000:], VERIFIER_SAYS, f"the kernel's verifier says: {last}")
+    return CompileError(line.file if line else program.section, line.line if line else 0, f"{why} ({last})")
 
 
 def check_result(function: Callable[..., Any], result: Any) -> None:
-    """A verdict is a number."""
+    """A verdict is a number, on every way through the program. Raises CompileError."""
+    if not isinstance(result, types.Integer | types.Boolean):
+        lacks = isinstance(result, types.Optional | types.NoneType)
+        what = "nothing, at least at one of its ends" if lacks else f"{result}"
+        code = function.__code__
+        raise CompileError(code.co_filename, code.co_firstlineno, f"a program returns its verdict; this returns {what}")
 
 
 def check_module(module: Any, function: Callable[..., Any]) -> None:
-    """Nothing may be left that a loader cannot provide."""
+    """Nothing may be left, after optimising, that no loader can provide. Raises CompileError."""
+    missing = [one.name for one in module.functions if one.is_declaration and not one.name.startswith("llvm.")]
+    if missing:
+        code = function.__code__
+        why = f"it needs {', '.join(missing)} of this process, which the kernel does not have"
+        raise CompileError(code.co_filename, code.co_firstlineno, why)
+
+
+def _place(error: errors.NumbaError, function: Callable[..., Any]) -> tuple[str, int]:
+    """The innermost place that numba names outside of the machinery."""
+    text = str(error)
+    named = re.findall(r"During: (?:typing|resolving|lowering).* at (\S+) \((\d+)\)", text)
+    here = getattr(error, "loc", None)
+    if here is not None:
+        named.append((here.filename, str(here.line)))
+    for file, line in named:
+        if not machinery(file):
+            return file, int(line)
+    return function.__code__.co_filename, function.__code__.co_firstlineno
+
+
+def _words(text: str, phrases: tuple[tuple[str, str], ...], otherwise: str = "") -> str:
+    """The first phrase that fits, filled in."""
+    for pattern, words in phrases:
+        found = re.search(pattern, text)
+        if found:
+            return words.format(*found.groups())
+    lines = [line.strip(" -") for line in text.splitlines() if line.strip() and "nopython" not in line]
+    return otherwise or (lines[0] if lines else "this cannot be compiled")

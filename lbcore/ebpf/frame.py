@@ -50,7 +50,8 @@ def text(function: Callable[..., Any], lowered: target.Lowered, kind: Kind, maps
     folder, name = os.path.split(code.co_filename)
     file = meta.add(f"DIFile(filename: {quoted(name)}, directory: {quoted(folder)})")
     unit = meta.add(
-        f'DICompileUnit(language: DW_LANG_C, file: {file}, producer: "lbcore", emissionKind: FullDebug, globals: !2)',
+        f'DICompileUnit(language: DW_LANG_C, file: {file}, producer: "lbcore", '
+        "emissionKind: DebugDirectivesOnly, globals: !2)",
         distinct=True,
     )
     meta.add("")  # !2: the variables, known further down
@@ -68,7 +69,9 @@ def text(function: Callable[..., Any], lowered: target.Lowered, kind: Kind, maps
     line = meta.add(f"DILocation(line: {code.co_firstlineno}, scope: {entry})")
     version = meta.add('{i32 2, !"Debug Info Version", i32 3}')
     width = RESULTS.get(str(lowered.result), "i64")
-    shorter = "add i32 %result, 0" if width == "i32" else f"{'trunc' if width == 'i64' else 'zext'} {width} %result to i32"
+    shorter = (
+        "add i32 %result, 0" if width == "i32" else f"{'trunc' if width == 'i64' else 'zext'} {width} %result to i32"
+    )
     return f"""
 target triple = "{target.TRIPLE}"
 target datalayout = "{target.LAYOUT}"

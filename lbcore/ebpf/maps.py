@@ -16,7 +16,8 @@ would be another key). A field of 64 bits is a word (`words.word64`), a smaller 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from lbcore.ebpf import ring, storage, tables
 from lbcore.ebpf.storage import ANY, EXIST, NOEXIST
@@ -26,7 +27,8 @@ __all__ = ["ANY", "B16", "B32", "B64", "EXIST", "NOEXIST", "U8", "U16", "U32", "
 Number = int | tuple[int, ...]
 
 
-class Field(NamedTuple):
+@dataclass(frozen=True)
+class Field:
     """An unsigned number of `size` bytes; `order`: "little", as processors have it, or "big", as on the wire."""
 
     size: int
@@ -128,7 +130,7 @@ class Map:
         return self.update(key, count + by if found else by) == 0
 
     def redirect(self, key: int, otherwise: int) -> int:
-        """The verdict that sends the packet to entry `key` of a devmap, cpumap or xskmap; `otherwise` if none is there."""
+        """The verdict that sends the packet to entry `key` of a devmap, cpumap or xskmap; without one, `otherwise`."""
         return 4 if self.storage.slot(self.key.pack(key)) >= 0 else otherwise & 3
 
 
@@ -158,7 +160,7 @@ def lru_hash(name: str, max_entries: int, key: Fields, value: Fields = U64) -> M
 
 
 def lpm_trie(name: str, max_entries: int, key: Fields = B32, value: Fields = U32) -> Map:
-    """Longest prefix match: keys are (length in bits, address ...), and what is found is the longest prefix that fits."""
+    """Longest prefix match: keys are (length in bits, address ...); the longest prefix that fits is found."""
     fields = key if isinstance(key, tuple) else (key,)
     return Map("lpm_trie", name, max_entries, (U32, *fields), value)
 

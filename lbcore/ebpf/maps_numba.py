@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, errors
 from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, models, overload, overload_method, register_model, typeof_impl
 from numba.np.arrayobj import populate_array
@@ -52,13 +52,17 @@ def number_type(layout: Layout) -> Any:
     return kinds[0] if layout.single else types.Tuple(kinds)
 
 
+def _wanted(layout: Layout) -> str:
+    return "a number" if layout.single else f"a tuple of {len(layout.fields)} numbers"
+
+
 def _pack(context: Any, b: Any, layout: Layout, kind: Any, value: Any) -> Any:
     """The address of a stack slot that holds the number or tuple."""
     slot = cgutils.alloca_once(b, ir.ArrayType(I64, max(1, -(-layout.size // 8))))
     start = b.bitcast(slot, I8.as_pointer())
     kinds = list(kind) if isinstance(kind, types.BaseTuple) else [kind]
     values = cgutils.unpack_tuple(b, value, len(kinds)) if isinstance(kind, types.BaseTuple) else [value]
-    used = set()
+    used: set[int] = set()
     for field, offset, one, number in zip(layout.fields, layout.offsets, kinds, values, strict=True):
         width = ir.IntType(8 * field.size)
         word = context.cast(b, number, one, types.uint64)
@@ -92,7 +96,7 @@ def _packs(which: str) -> Any:
         numbers = list(value) if isinstance(value, types.BaseTuple) else [value]
         right = many == len(layout.fields) and isinstance(value, types.BaseTuple) != layout.single
         if not right or not all(isinstance(one, types.Integer | types.Boolean) for one in numbers):
-            return None
+            raise errors.TypingError(f"{which} of map {table.map.name!r} is {_wanted(layout)}; given was {value}")
 
         def codegen(context, b, signature, values):
             return _pack(context, b, layout, signature.args[1], values[1])

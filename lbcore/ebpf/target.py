@@ -33,6 +33,8 @@ from numba.core.target_extension import (
     target_registry,
 )
 
+from lbcore.ebpf.rules import Pipeline, machinery
+
 TRIPLE = "bpfel"
 LAYOUT = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"
 CPU = "v3"
@@ -119,16 +121,13 @@ class Options(cpu.CPUTargetOptions):  # type: ignore[misc]
 
     def finalize(self, flags: Any, options: Any) -> None:
         flags.nrt = False
-        flags.debuginfo = flags.dbg_directives_only = True
+        flags.debuginfo, flags.dbg_directives_only = options["debug"], True
         flags.dbg_extend_lifetimes = flags.boundscheck = False
         flags.error_model = "numpy"
         flags.forceinline = True
         flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
         super().finalize(flags, options)
         flags.enable_pyobject = flags.enable_looplift = flags.enable_pyobject_looplift = False
-
-
-Pipeline = compiler.Compiler
 
 
 class Target(TargetDescriptor):  # type: ignore[misc]
@@ -150,7 +149,9 @@ class BpfDispatcher(Dispatcher):  # type: ignore[misc]
     targetdescr = target
 
     def __init__(self, py_func: Any, locals: Any = None, targetoptions: Any = None, pipeline_class: Any = None) -> None:
-        super().__init__(py_func, locals or {}, {"nopython": True, **(targetoptions or {})}, Pipeline)
+        # Without lines of its own, inlined code counts as the line that called it: the one that means something.
+        lines = not machinery(py_func.__code__.co_filename)
+        super().__init__(py_func, locals or {}, {"nopython": True, "debug": lines}, Pipeline)
 
     def compile(self, signature: Any) -> Any:
         with target_override("bpf"):
@@ -200,7 +201,7 @@ class Lowered(NamedTuple):
 def lower(function: Any, arguments: tuple[Any, ...]) -> Lowered:
     """numba's front end and lowering for one function, called with arguments of these numba types."""
     flags = compiler.Flags()
-    Options.parse_as_flags(flags, {"nopython": True})
+    Options.parse_as_flags(flags, {"nopython": True, "debug": True})
     with target_override("bpf"), warnings.catch_warnings():
         # numba finds no body in a lambda; its line is right all the same.
         warnings.simplefilter("ignore", errors.NumbaDebugInfoWarning)

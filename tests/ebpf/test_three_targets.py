@@ -1,0 +1,146 @@
+"""One source, every target: plain Python, numba, the machine and the kernel agree, packet by packet and map by map."""
+
+from __future__ import annotations
+
+from functools import cache
+from random import Random
+
+import numpy as np
+import pytest
+from numba import njit
+
+from lbcore.ebpf import compiler, storage
+from lbcore.ebpf.machine import Machine
+from lbcore.wire.portable import portable
+from lbcore.wire.seam import Frame
+from lbcore.wire.seam_numba import checked_context, memory_context, place
+from tests import needs
+from tests.ebpf import portable_programs as programs
+from tests.ebpf.in_kernel import Loaded
+from tests.wire.corpus import FRAMES, cut
+
+PROGRAMS = [programs.parse, programs.nat, programs.encapsulate, programs.count]
+ROOM = 128
+each_program = pytest.mark.parametrize("function", PROGRAMS, ids=lambda function: function.__name__)
+
+
+@cache
+def packets():
+    """Frames of all kinds; whole, cut, and with bytes changed, mostly in the headers."""
+    random, made = Random(1), list(FRAMES)
+    while len(made) < 4000:
+        packet = bytearray(random.choice(FRAMES))
+        if random.random() < 0.3:
+            packet = bytearray(cut(bytes(packet), random.randrange(14, len(packet) + 1)))
+        elif random.random() < 0.2:
+            del packet[random.randrange(14, len(packet) + 1) :]
+        for _ in range(random.choice((0, 0, 1, 1, 2, 5))):
+            packet[random.randrange(min(len(packet), 74))] = random.choice(
+                (0, 1, 6, 17, 0x45, 0x81, random.randrange(256))
+            )
+        made.append(bytes(packet))
+    return made
+
+
+@cache
+def compiled(function):
+    return compiler.compile(function), compiler.lower(function)[1]
+
+
+def fill(maps):
+    """What the programs expect to find; everything else empty."""
+    for one in maps.values():
+        for key in list(one.storage) if one.kind not in ("array", "percpu_array", "ringbuf") else ():
+            del one.storage[key]
+        if one.kind in ("array", "percpu_array"):
+            one.storage.table.values[:] = 0
+        if one.kind == "ringbuf":
+            one.storage.consume()
+    destinations = {int.from_bytes(frame[30:34], "big") for frame in FRAMES if frame[12:14] == b"\x08\0"}
+    for number, address in enumerate(sorted(destinations)):
+        if "services" in maps:
+            assert maps["services"].update(address, (0xC0A80000 + 257 * number, 8080 + number)) == 0
+        if "prefixes" in maps:
+            assert maps["prefixes"].update((8 + 8 * (number % 3), address), 1 + number) == 0
+
+
+def contents(maps):
+    kept = {name: dict(one.storage) for name, one in maps.items() if one.kind != "ringbuf"}
+    return kept, {name: one.storage.consume() for name, one in maps.items() if one.kind == "ringbuf"}
+
+
+def in_python(function):
+    results = []
+    for packet in packets():
+        frame = Frame(packet, headroom=ROOM, tailroom=ROOM)
+        verdict = function(frame)
+        results.append((int(verdict) & 0xFFFFFFFF, bytes(frame)))
+    return results
+
+
+def in_numba(function, enter):
+    function = portable(function)
+
+    @njit(error_model="numpy")
+    def run(cell, buffer, size):
+        place(cell, buffer, ROOM, ROOM + size)
+        return function(enter(cell))
+
+    cell, results = np.zeros(4, np.uint64), []
+    for packet in packets():
+        buffer = np.frombuffer(Frame(packet, headroom=ROOM, tailroom=ROOM).buffer, np.uint8)
+        verdict = run(cell, buffer, len(packet))
+        start, end = (int(n) for n in cell[:2] - cell[2])
+        results.append((int(verdict) & 0xFFFFFFFF, buffer[start:end].tobytes()))
+    return results
+
+
+def expected(function, maps):
+    fill(maps)
+    results = in_python(function)
+    return results, contents(maps)
+
+
+@each_program
+@pytest.mark.parametrize("enter", [memory_context, checked_context], ids=["unchecked", "checked"])
+def test_numba_does_what_python_does(function, enter):
+    maps = compiled(function)[1]
+    results = expected(function, maps)
+    fill(maps)
+    assert (in_numba(function, enter), contents(maps)) == results
+
+
+@each_program
+def test_the_machine_does_what_python_does(function):
+    obj, maps = compiled(function)
+    results = expected(function, maps)
+    fill(maps)
+    machine = Machine(obj.program, {name: one.storage for name, one in maps.items()})
+    done = [machine.run(packet) for packet in packets()]
+    assert ([(result.verdict, result.packet) for result in done], contents(maps)) == results
+
+
+@needs.tier(2)
+@each_program
+def test_the_kernel_does_what_python_does(function):
+    obj, maps = compiled(function)
+    results, (kept, _) = expected(function, maps)
+    fill(maps)
+    with Loaded(obj) as loaded:
+        assert loaded.fd >= 0, loaded.log[-2000:]
+        for name, one in maps.items():
+            if one.kind not in ("array", "percpu_array", "ringbuf"):
+                for key, value in one.storage.items():
+                    loaded.update(name, key, value)
+        assert [loaded.run(packet) for packet in packets()] == results
+        for name, content in kept.items():
+            assert loaded.items(name) == content, name
+
+
+def test_the_packets_reach_every_branch():
+    """Verdicts of all kinds occur, so that agreement means something."""
+    for function, least in zip(PROGRAMS, (300, 4, 2, 50), strict=True):
+        maps = compiled(function)[1]
+        results, _ = expected(function, maps)
+        assert len({verdict for verdict, _ in results}) >= least, function.__name__
+    assert storage.KINDS
