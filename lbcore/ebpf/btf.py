@@ -33,6 +33,9 @@ ONCE = {INT: WORD, ARRAY: TRIPLE, VARIABLE: WORD, DECLARATION_TAG: WORD}
 """What follows a type of these kinds, once."""
 EACH = {STRUCT: TRIPLE, UNION: TRIPLE, ENUM: PAIR, PROTOTYPE: PAIR, DATA_SECTION: TRIPLE, ENUM64: TRIPLE}
 """What follows a type of these kinds, once for each of its members."""
+WIDTH = 8
+"""Bytes in a pointer."""
+LARGEST = (1 << 32) - 1
 DEPTH = 32
 """How many types may refer to one another in a chain."""
 
@@ -82,11 +85,12 @@ class Btf:
                 break
             number, _, length = found.rows[0]
             count *= length
-        if found.kind == POINTER:
-            return 8 * count
-        if found.kind in (INT, STRUCT, UNION, ENUM, ENUM64, FLOAT):
-            return found.value * count
-        raise BadObject(".BTF", f"type {found.name!r}", found.number, f"kind {found.kind} has no size")
+        if found.kind not in (INT, POINTER, STRUCT, UNION, ENUM, ENUM64, FLOAT):
+            raise BadObject(".BTF", f"type {found.name!r}", found.number, f"kind {found.kind} has no size")
+        size = count * (WIDTH if found.kind == POINTER else found.value)
+        if size > LARGEST:
+            raise BadObject(".BTF", f"size of type {found.name!r}", size, f"at most {LARGEST} bytes are allowed")
+        return size
 
     def string(self, offset: int) -> str:
         """The string at `offset`. Raises BadObject."""

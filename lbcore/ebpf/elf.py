@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from lbcore.ebpf import btf, elf_file, elf_maps, isa, kinds
 from lbcore.ebpf.btf import Btf, Extension
@@ -108,10 +109,9 @@ class Linker:
             self.wanted[section.index, slot] = relocation.type, relocation.symbol
 
     def entries(self) -> list[Code]:
-        """The programs: functions outside .text, or, where all are in .text, those that others may call."""
-        everything = list(self.functions.values())
-        programs = [code for code in everything if code.section.name != SHARED]
-        return programs or [code for code in everything if code.exported]
+        """The programs: exported functions outside .text, or, where all are in .text, those that are exported."""
+        exported = [code for code in self.functions.values() if code.exported]
+        return [code for code in exported if code.section.name != SHARED] or exported
 
     def link(self, entry: Code) -> Program:
         """One program and what it calls, in the order in which calls to it are met."""
@@ -270,21 +270,22 @@ def _moved(records: Records, moved: list[tuple[Code, int]]) -> Iterator[tuple[in
 def _functions(file: File, section: Section) -> Iterator[Code]:
     """The functions in a section; a section without symbols of functions is one function."""
     here = [symbol for symbol in file.symbols if symbol.section == section.index and symbol.name]
-    symbols = sorted((symbol for symbol in here if symbol.type == elf_file.FUNCTION), key=lambda symbol: symbol.value)
+    # Old compilers gave functions no type; exported names without one are functions then.
+    named = [symbol for symbol in here if symbol.type == elf_file.FUNCTION] or [
+        symbol for symbol in here if symbol.type == elf_file.NOTYPE and symbol.binding != elf_file.LOCAL
+    ]
+    symbols = sorted({symbol.value: symbol for symbol in named}.values(), key=lambda symbol: symbol.value)
     whole = _slot(section.name, "sh_size", len(section.data))
     if not symbols:
-        first = (one.name for one in here if one.value == 0 and one.binding and one.type == elf_file.NOTYPE)
-        yield Code(section, next(first, section.name), 0, whole, True)
+        yield Code(section, section.name, 0, whole, True)
         return
-    last = 0
-    for symbol in symbols:
-        start = _slot(section.name, f"value of symbol {symbol.name}", symbol.value)
-        end = start + _slot(section.name, f"size of symbol {symbol.name}", symbol.size)
-        if start < last or not start < end <= whole:
-            why = f"functions follow one another within the section's {whole} slots"
-            raise BadObject(section.name, f"slots of function {symbol.name}", (start, end), why)
-        last = end
-        yield Code(section, symbol.name, start, end, symbol.binding != elf_file.LOCAL)
+    starts = [_slot(section.name, f"value of symbol {symbol.name}", symbol.value) for symbol in symbols]
+    for symbol, (start, following) in zip(symbols, pairwise([*starts, whole]), strict=True):
+        size = _slot(section.name, f"size of symbol {symbol.name}", symbol.size) or following - start
+        if not start < start + size <= following:
+            why = f"the next function, or the end of the section, is at {following}"
+            raise BadObject(section.name, f"slots of function {symbol.name}", (start, start + size), why)
+        yield Code(section, symbol.name, start, start + size, symbol.binding != elf_file.LOCAL)
 
 
 def _instructions(code: Code) -> Iterator[tuple[int, Instruction]]:

@@ -167,6 +167,9 @@ def _symbols(table: Section, sections: tuple[Section, ...]) -> Iterator[Symbol]:
             raise BadObject(table.name, "st_name", name_at, f"the section of strings has {len(strings)} bytes")
         if len(sections) <= section < RESERVED:
             raise BadObject(table.name, f"st_shndx of {name!r}", section, f"there are {len(sections)} sections")
+        if 0 < section < RESERVED and value > len(sections[section].data):
+            why = f"section {sections[section].name} has {len(sections[section].data)} bytes"
+            raise BadObject(table.name, f"st_value of {name!r}", value, why)
         name = name or (sections[section].name if info & 15 == SECTION and section < RESERVED else "")
         yield Symbol(name, info & 15, info >> 4, section, value, size)
 

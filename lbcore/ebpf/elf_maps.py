@@ -14,13 +14,13 @@ in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from lbcore.ebpf import btf, kinds
 from lbcore.ebpf.btf import Btf, Type
-from lbcore.ebpf.elf_file import ALLOC, EXECUTE, GLOBAL, File, Section, Symbol
+from lbcore.ebpf.elf_file import ALLOC, EXECUTE, GLOBAL, File, Relocation, Section, Symbol
 from lbcore.ebpf.elf_file import SECTION as SECTION_SYMBOL
 from lbcore.ebpf.object import PROGRAM_READS_ONLY, BadObject, MapSpec
 
@@ -118,7 +118,23 @@ def _specified(file: File, section: Section, types: Btf | None) -> Iterator[tupl
     for symbol in _symbols(file, section):
         if symbol.name not in variables:
             raise BadObject(section.name, "symbol", symbol.name, "BTF says nothing of a map of this name")
-        yield symbol, _spec(types, symbol.name, variables[symbol.name].value)
+        number = variables[symbol.name].value
+        spec = _spec(types, symbol.name, number)
+        entries = _entries(symbol, types, number, file.relocations(section))
+        yield symbol, replace(spec, entries=tuple(entries))
+
+
+def _entries(symbol: Symbol, types: Btf, number: int, relocations: Iterable[Relocation]) -> Iterator[tuple[int, str]]:
+    """What `values` of a map is initialised with: relocations in the variable, one for each pointer."""
+    offsets = [bits // 8 for name, _, bits in types.bare(number).rows if types.string(name) == "values"]
+    for relocation in relocations:
+        if not symbol.value <= relocation.offset < symbol.value + symbol.size:
+            continue
+        index, rest = divmod(relocation.offset - symbol.value - (offsets or [0])[0], btf.WIDTH)
+        if not offsets or rest or index < 0:
+            why = "a relocation here is wanted in `values` alone, one for each pointer"
+            raise BadObject(SPECIFIED, f"r_offset in map {symbol.name}", relocation.offset, why)
+        yield index, relocation.symbol.name
 
 
 def _spec(types: Btf, name: str, number: int, *, outer: bool = True) -> MapSpec:

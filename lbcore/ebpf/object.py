@@ -103,6 +103,7 @@ class MapSpec:
     """A map to be created. kind as in `storage`; sizes in bytes; key_type and value_type: ids in the object's BTF or 0.
 
     content: what the only value of a data section's map starts with; inner: what a map of maps holds;
+    entries: (index, name of the map or program) that a map of maps or programs is to start with;
     pinned: whether the object wants it found by its name in the BPF file system.
     """
 
@@ -116,6 +117,7 @@ class MapSpec:
     value_type: int = 0
     content: bytes = b""
     inner: MapSpec | None = None
+    entries: tuple[tuple[int, str], ...] = ()
     pinned: bool = False
 
 
