@@ -15,7 +15,7 @@ from numba import types
 from numba.core import errors
 
 from lbcore.ebpf.errors import CompileError
-from lbcore.ebpf.object import Program
+from lbcore.ebpf.rejection import Rejected
 from lbcore.ebpf.rules import machinery
 
 HAVE = "a program has the seam, `words`, maps, helpers, and functions marked @portable"
@@ -43,8 +43,6 @@ VERIFIER_SAYS = (
     (r"misaligned", "this access is not aligned as the kernel wants it"),
 )
 
-STATISTICS = ("processed", "verification time", "stack depth")
-
 
 @contextmanager
 def errors_of(function: Callable[..., Any]) -> Iterator[None]:
@@ -56,23 +54,19 @@ def errors_of(function: Callable[..., Any]) -> Iterator[None]:
         raise CompileError(file, line, _words(str(error), NUMBA_SAYS)) from None
 
 
-def rejection(program: Program, log: str) -> CompileError:
-    """What the kernel's verifier says of a program it refuses. log: the text it left, at any level above 0."""
-    slots = re.findall(r"^(\d+): \(", log, re.MULTILINE)
-    line = program.line_of(int(slots[-1])) if slots else None
-    said = [
-        one for one in log.splitlines() if one and not one.startswith(("processed", "verification time", "stack depth"))
-    ]
-    last = said[-1] if said else "nothing"
-    why = _words(log[-1000:], VERIFIER_SAYS, f"the kernel's verifier says: {last}")
-    return CompileError(line.file if line else program.section, line.line if line else 0, f"{why} ({last})")
+def rejection(rejected: Rejected) -> CompileError:
+    """The kernel's refusal of a program in the compiler's words, where there are any for it."""
+    line = rejected.line
+    why = _words(rejected.reason, VERIFIER_SAYS, f"the kernel's verifier says: {rejected.reason}")
+    return CompileError(line.file if line else "?", line.line if line else 0, why)
 
 
 def check_result(function: Callable[..., Any], result: Any) -> None:
     """A verdict is a number, on every way through the program. Raises CompileError."""
     if not isinstance(result, types.Integer | types.Boolean):
         lacks = isinstance(result, types.Optional | types.NoneType)
-        what = "nothing, at least at one of its ends" if lacks else f"{result}"
+        several = "a tuple" if isinstance(result, types.BaseTuple) else f"a value of type {result}"
+        what = "nothing, at least at one of its ends" if lacks else several
         code = function.__code__
         raise CompileError(code.co_filename, code.co_firstlineno, f"a program returns its verdict; this returns {what}")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from llvmlite import binding as llvm
@@ -23,6 +24,9 @@ from lbcore.ebpf.storage import KINDS
 
 LICENSE = "GPL"
 """Some helpers, printing among them, are only for programs under the kernel's own licence."""
+
+NO_PREALLOC = 1
+"""BPF_F_NO_PREALLOC, which the kernel wants of every trie."""
 
 RESULTS = {"int64": "i64", "uint64": "i64", "int32": "i32", "uint32": "i32", "bool": "i8"}
 """What a program may return, and what that is in memory; and literals, which are int64."""
@@ -102,6 +106,7 @@ def _define(map_: Map, meta: Metadata, file: str, unit: str) -> tuple[str, str]:
         "key_size": map_.key.size,
         "value_size": map_.value.size,
         "max_entries": map_.max_entries,
+        "map_flags": NO_PREALLOC if map_.kind == "lpm_trie" else 0,
     }
     number = meta.add('DIBasicType(name: "int", size: 32, encoding: DW_ATE_signed)')
     members = []
@@ -118,7 +123,8 @@ def _define(map_: Map, meta: Metadata, file: str, unit: str) -> tuple[str, str]:
         members.append(member)
     elements = ", ".join(members)
     struct = meta.add(
-        f"DICompositeType(tag: DW_TAG_structure_type, file: {file}, line: 1, size: 256, elements: !{{{elements}}})",
+        f"DICompositeType(tag: DW_TAG_structure_type, file: {file}, line: 1, size: {64 * len(facts)}, "
+        f"elements: !{{{elements}}})",
         distinct=True,
     )
     variable = meta.add(
@@ -128,7 +134,7 @@ def _define(map_: Map, meta: Metadata, file: str, unit: str) -> tuple[str, str]:
     )
     expression = meta.add(f"DIGlobalVariableExpression(var: {variable}, expr: !DIExpression())")
     return expression, (
-        f"@{quoted(map_.name)} = global {{ ptr, ptr, ptr, ptr }} zeroinitializer, "
+        f"@{quoted(map_.name)} = global [{len(facts)} x ptr] zeroinitializer, "
         f'section ".maps", align 8, !dbg {expression}'
     )
 
@@ -140,7 +146,10 @@ def quoted(name: str) -> str:
 
 
 def maps_of(module: llvm.ModuleRef) -> list[Map]:
-    """The maps a lowered module refers to, sorted by name."""
+    """The maps a lowered module refers to, sorted by name. ValueError if two have the same name."""
     known = target.maps()
-    used = {known[one.name].name: known[one.name] for one in module.global_variables if one.name in known}
-    return [used[name] for name in sorted(used)]
+    used = sorted((known[one.name] for one in module.global_variables if one.name in known), key=lambda one: one.name)
+    for one, following in pairwise(used):
+        if one.name == following.name:
+            raise ValueError(f"two maps are called {one.name!r}: an object knows its maps by name")
+    return used

@@ -133,6 +133,9 @@ class Map:
         """The verdict that sends the packet to entry `key` of a devmap, cpumap or xskmap; without one, `otherwise`."""
         return 4 if self.storage.slot(self.key.pack(key)) >= 0 else otherwise & 3
 
+    def tail_call(self, context: Any, index: int) -> None:
+        """Go on in program `index` of a prog_array and never come back; without one, nothing happens, as in Python."""
+
 
 def array(name: str, max_entries: int, value: Fields = U64) -> Map:
     """Keys 0 to max_entries - 1; every value is there from the start, zero."""
@@ -144,7 +147,7 @@ def percpu_array(name: str, max_entries: int, value: Fields = U64) -> Map:
     return Map("percpu_array", name, max_entries, U32, value)
 
 
-def hash(name: str, max_entries: int, key: Fields, value: Fields = U64) -> Map:
+def hash_map(name: str, max_entries: int, key: Fields, value: Fields = U64) -> Map:
     """Any keys; a full map refuses new ones."""
     return Map("hash", name, max_entries, key, value)
 
@@ -176,7 +179,7 @@ def xskmap(name: str, max_entries: int) -> Map:
 
 
 def prog_array(name: str, max_entries: int) -> Map:
-    """Programs to go on in (`helpers.tail_call`)."""
+    """Programs to go on in (`tail_call`)."""
     return Map("prog_array", name, max_entries, U32, U32)
 
 

@@ -28,6 +28,7 @@ from numba.np.arrayobj import populate_array
 from lbcore.ebpf import helpers, storage
 from lbcore.ebpf.maps import ANY, Layout, Map
 from lbcore.wire import seam
+from lbcore.wire.seam_numba import address_of
 from lbcore.wire.words_numba import I64, as_uint64
 
 I8 = ir.IntType(8)
@@ -165,6 +166,10 @@ def append(table: Any, record: Any, size: Any) -> Any:
     """0, or negative if a ring has no room."""
 
 
+def jump(table: Any, context: Any, index: Any) -> Any:
+    """Does not come back where there is a program."""
+
+
 @intrinsic
 def _handle(context, table):
     """In the kernel: the map itself, an address that the loader fills in."""
@@ -183,7 +188,7 @@ def _handle(context, table):
 
 _lookup_elem, _update_elem = helpers.named("map_lookup_elem"), helpers.named("map_update_elem")
 _delete_elem, _redirect_map = helpers.named("map_delete_elem"), helpers.named("redirect_map")
-_ringbuf_output = helpers.named("ringbuf_output")
+_ringbuf_output, _tail_call = helpers.named("ringbuf_output"), helpers.named("tail_call")
 
 overload(find, target="bpf")(lambda table, key: lambda table, key: as_uint64(_lookup_elem(_handle(table), key)))
 overload(remove, target="bpf")(lambda table, key: lambda table, key: _delete_elem(_handle(table), key))
@@ -197,6 +202,17 @@ def _store_bpf(table, key, value, flags):
 @overload(send, target="bpf")
 def _send_bpf(table, key, otherwise):
     return lambda table, key, otherwise: _redirect_map(_handle(table), key, otherwise)
+
+
+@overload(jump, target="bpf")
+def _jump_bpf(table, context, index):
+    def jump(table, context, index):
+        _tail_call(address_of(context), _handle(table), index)
+
+    return jump
+
+
+overload(jump, target="cpu")(lambda table, context, index: lambda table, context, index: None)
 
 
 @overload(append, target="bpf")
@@ -302,6 +318,11 @@ def _increment(table, key, by=1):
 @overload_method(MapType, "redirect")
 def _redirect(table, key, otherwise):
     return lambda table, key, otherwise: send(table, key, otherwise)
+
+
+@overload_method(MapType, "tail_call")
+def _tail_call_of(table, context, index):
+    return lambda table, context, index: jump(table, context, index)
 
 
 @overload_method(MapType, "output")

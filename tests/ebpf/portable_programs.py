@@ -12,9 +12,9 @@ from lbcore.wire.words import add32, int64, mul32, word64
 
 protocols = maps.array("protocols", 256)
 ports = maps.percpu_array("ports", 16, value=U32)
-sources = maps.hash("sources", 64, key=(B32, B16), value=U64)
+sources = maps.hash_map("sources", 64, key=(B32, B16), value=U64)
 recent = maps.lru_hash("recent", 100_000, key=(U32, B16, B32), value=(U32, U64, B16))
-services = maps.hash("services", 16, key=B32, value=(B32, B16))
+services = maps.hash_map("services", 16, key=B32, value=(B32, B16))
 prefixes = maps.lpm_trie("prefixes", 16)
 log = maps.ringbuf("log", 1 << 20, record=(B32, B16))
 
