@@ -63,6 +63,11 @@ def tc(function: Function) -> Source:
     return Source(function, "tc")
 
 
+def socket_filter(function: Function) -> Source:
+    """Marks a socket's filter: it reads, and the verdict is how many bytes of the packet the socket is to get."""
+    return Source(function, "socket")
+
+
 def compile(function: Function | Source, kind: str = "xdp") -> Object:
     """The object of one program. Raises `explain.CompileError`, which names the line that cannot be compiled."""
     return elf.read(emit(function.function if isinstance(function, Source) else function, kind))
@@ -83,9 +88,23 @@ def emit(function: Function, kind: str = "xdp") -> bytes:
             one.linkage = "internal"
     machine = target.machine()
     passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
-    passes.getModulePassManager().run(module, passes)
+    for stage in (_inlining(), passes.getModulePassManager()):
+        stage.run(module, passes)
     explain.check_module(module, function)
     return bytes(machine.emit_object(module))
+
+
+def _inlining() -> Any:
+    """What comes before the pipeline for BPF, whose first act is to hide comparisons from the optimiser, for the
+
+    verifier's sake: those of numba's statuses, which are constants once all is inlined, are to be gone by then.
+    """
+    stage = llvm.create_new_module_pass_manager()
+    stage.add_always_inliner_pass()
+    stage.add_sroa_pass()
+    stage.add_sccp_pass()
+    stage.add_simplify_cfg_pass()
+    return stage
 
 
 def lower(function: Function, kind: str = "xdp") -> tuple[target.Lowered, dict[str, Map]]:

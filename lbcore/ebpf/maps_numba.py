@@ -26,7 +26,7 @@ from numba.extending import intrinsic, models, overload, overload_method, regist
 from numba.np.arrayobj import populate_array
 
 from lbcore.ebpf import helpers, storage
-from lbcore.ebpf.maps import ANY, Layout, Map
+from lbcore.ebpf.maps import ANY, NOEXIST, Layout, Map
 from lbcore.wire import seam
 from lbcore.wire.seam_numba import address_of
 from lbcore.wire.words_numba import I64, as_uint64
@@ -307,10 +307,15 @@ def _increment(table, key, by=1):
     def increment(table, key, by=1):
         where = _key(table, key)
         at = find(table, where)
-        if at != np.uint64(0):
-            _add(table, at, by)
-            return True
-        return store(table, where, _value(table, by), ANY) == 0
+        if at == np.uint64(0):
+            # If another CPU is quicker to make the entry, there is one now, and this adds to it.
+            if store(table, where, _value(table, by), NOEXIST) == 0:
+                return True
+            at = find(table, where)
+            if at == np.uint64(0):
+                return False
+        _add(table, at, by)
+        return True
 
     return increment
 

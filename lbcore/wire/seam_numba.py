@@ -2,7 +2,8 @@
 
 A compiled context is the address of a *cell*, uint64[4]: packet start, packet end, first usable byte, end of the
 usable bytes. A view is (at, end), two integers that live in registers. A checked view carries the packet's first
-byte as a third, and an access outside it raises IndexError: slower, and for tests.
+byte as a third, and an access outside it raises IndexError: slower, and for tests. Views of four are the kernel's,
+for packets that are not in memory (`lbcore.ebpf.contexts`).
 
 (numba wants the arguments of an overload and of its implementation spelled alike, so these have no annotations.)
 """
@@ -123,6 +124,9 @@ def _accessors(size: int, read: Any, write: Any) -> None:
 
     @overload(read)
     def _(p, offset):
+        if len(p) == 4:
+            return None
+
         def checked(p, offset):
             _check(p, offset, size)
             return get(p[0], offset)
@@ -131,6 +135,9 @@ def _accessors(size: int, read: Any, write: Any) -> None:
 
     @overload(write)
     def _(p, offset, value):
+        if len(p) == 4:
+            return None
+
         def checked(p, offset, value):
             _check(p, offset, size)
             put(p[0], offset, value)
@@ -181,6 +188,8 @@ def _pin(context, address):
 
 @overload(seam.advance, prefer_literal=True)
 def _advance(p, n):
+    if len(p) == 4:
+        return None
     if isinstance(n, types.IntegerLiteral):
         if len(p) == 3:
             return lambda p, n: (p[0] + as_uint64(n), p[1], p[2])

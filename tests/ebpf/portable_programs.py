@@ -7,7 +7,7 @@ from lbcore.ebpf.contexts import XDP_DROP, XDP_PASS, XDP_TX
 from lbcore.ebpf.maps import B16, B32, U32, U64
 from lbcore.wire import checksum, ethernet, ipv4, ipv6, tcp, udp
 from lbcore.wire.portable import portable
-from lbcore.wire.seam import advance, grow_head, lookup, need, set16, set32, set64, size_of, u16, u32, u64, view
+from lbcore.wire.seam import advance, grow_head, lookup, need, set16, set32, set64, size_of, u8, u16, u32, u64, view
 from lbcore.wire.words import add32, int64, mul32, word64
 
 protocols = maps.array("protocols", 256)
@@ -145,3 +145,17 @@ def count(context):
     if not known:
         log.output((ip.source, u16(q, 2)))
     return (times << 24) + (prefix << 16 if inside else 0) + (here & 0xFFF) + (0x8000 if known else 0)
+
+
+def network_layer(context):
+    """IPv4 or IPv6 and what it carries, from its first byte: every field read, as a hash."""
+    p = view(context)
+    if not need(p, 1):
+        return 0
+    if u8(p, 0) >> 4 == 6:
+        six = ipv6.parse(p)
+        h = mix(mix(2, six.verdict), six.header_length << 16 | six.protocol)
+        return h if six.verdict else transport(advance(p, six.header_length), six.protocol, h)
+    ip = ipv4.parse(p)
+    h = mix(mix(mix(3, ip.verdict), ip.source), ip.destination)
+    return h if ip.verdict else transport(advance(p, ip.header_length), ip.protocol, h)

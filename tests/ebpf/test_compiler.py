@@ -155,7 +155,7 @@ def test_an_error_in_a_callee_is_told_there():
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="kind 'kprobe': there are xdp, tc"):
+    with pytest.raises(ValueError, match="kind 'kprobe': there are xdp, tc, socket"):
         compiler.emit(nothing, "kprobe")
 
 
@@ -167,6 +167,19 @@ def unchecked(context):
     if need(p, 14):
         return u16(p, 14)  # here
     return 1
+
+
+def writes(context):
+    p = view(context)
+    if need(p, 20):
+        set8(p, 0, 1)  # here
+    return 1
+
+
+def test_a_socket_filter_cannot_write():
+    with pytest.raises(CompileError, match="set8 writes, and this kind of program only reads") as caught:
+        compiler.emit(writes, "socket")
+    assert caught.value.line == marked(writes)
 
 
 def stale(context):

@@ -154,6 +154,19 @@ def test_traffic_control_sees_the_same_packets():
         assert [(run.verdict, run.packet) for run in map(program.test_run, sent)] == results
 
 
+@needs.tier(2)
+def test_a_socket_filter_reads_the_same_packets():
+    """In a test run the kernel shows a socket filter the packet from its network layer on."""
+    obj = compiler.compile(programs.network_layer, "socket")
+    sent = list(filter(enough, packets()))
+    results = [programs.network_layer(packet[14:]) & 0xFFFFFFFF for packet in sent]
+    assert len(set(results)) > 200
+    machine = Machine(obj.program)
+    assert [machine.run(packet[14:]).verdict for packet in sent] == results
+    with kernel.load(obj) as program:
+        assert [program.test_run(packet).verdict for packet in sent] == results
+
+
 def enough(packet):
     return len(packet) >= SKB_LEAST
 
