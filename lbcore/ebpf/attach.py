@@ -142,6 +142,8 @@ REQUEST, ACKNOWLEDGE, NESTED = 1, 4, 1 << 15
 IFLA_XDP, XDP_FD, XDP_FLAGS, XDP_EXPECTED_FD = 43, 1, 3, 8
 EXTENDED_ACK, CAP_ACK, ERROR_TEXT = 11, 10, 1
 SOL_NETLINK = 270
+NOT_OURS = (errno.ENODEV, errno.EEXIST, errno.EBUSY)
+"""Nothing to undo: the interface is gone, another program is there, another link is there."""
 
 
 def _netlink(program: int, index: int, flag: int, where: str) -> Callable[[], None]:
@@ -161,7 +163,7 @@ def _netlink(program: int, index: int, flag: int, where: str) -> Callable[[], No
         try:
             _request(channel, index, where, (XDP_FD, -1), (XDP_FLAGS, flag | IF_MINE), (XDP_EXPECTED_FD, own))
         except OSError as error:
-            if error.errno not in (errno.ENODEV, errno.EEXIST):  # the interface is gone, or somebody replaced us
+            if error.errno not in NOT_OURS:
                 raise
         finally:
             os.close(own)

@@ -14,6 +14,7 @@ are the same sum: the symbol's value (or the call's own place), plus the instruc
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -28,8 +29,10 @@ __all__ = ["BadObject", "read"]
 
 SHARED = ".text"
 """The section of functions that are called; elsewhere, functions are programs."""
-ADDRESS, CALL = 1, 10
-"""Types of relocations in code: R_BPF_64_64 in a wide load, R_BPF_64_32 in a call."""
+NOTHING, ADDRESS, CALL = 0, 1, 10
+"""Types of relocations in code: R_BPF_NONE, R_BPF_64_64 in a wide load, R_BPF_64_32 in a call."""
+MOST_SLOTS = 1 << 21
+"""Of all programs of an object together: each has copies of what it calls, so a small file could ask for very much."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,12 @@ class Linker:
         self.file, self.types, self.extension, self.maps = file, types, extension, maps
         self.functions: dict[tuple[int, int], Code] = {}
         self.wanted: dict[tuple[int, int], tuple[int, Symbol]] = {}
+        self.room = MOST_SLOTS
         for section in file.sections:
             if section.type == elf_file.PROGBITS and section.flags & elf_file.EXECUTE and section.data:
                 self._add(section)
-        self.function_info = _by_place(file, extension.functions)
+        described = _by_place(file, extension.functions)
+        self.types_of = {(number, slot): row for number, rows in described.items() for slot, row in rows}
         self.lines = _by_place(file, extension.lines)
         self.core = _by_place(file, extension.core)
 
@@ -105,6 +110,8 @@ class Linker:
         for function in _functions(self.file, section):
             self.functions[section.index, function.start] = function
         for relocation in self.file.relocations(section):
+            if relocation.type == NOTHING:
+                continue
             slot = _slot(section.name, "r_offset", relocation.offset)
             self.wanted[section.index, slot] = relocation.type, relocation.symbol
 
@@ -127,6 +134,10 @@ class Linker:
                 starts[key] = length
                 layout.append(code)
                 length += code.end - code.start
+                self.room -= code.end - code.start
+                if self.room < 0:
+                    why = f"with what it calls, the programs take more than {MOST_SLOTS} slots"
+                    raise BadObject(entry.section.name, "program", entry.name, why)
             return starts[key]
 
         place(entry)
@@ -230,8 +241,8 @@ class Linker:
 
     def _functions(self, moved: list[tuple[Code, int]]) -> Iterator[Function]:
         for code, shift in moved:
-            info = dict(self.function_info.get(code.section.index, ())).get(code.start, (0,))
-            yield Function(code.start + shift, code.name, info[0])
+            (number, *_) = self.types_of.get((code.section.index, code.start), (0,))
+            yield Function(code.start + shift, code.name, number)
 
     def _core(self, moved: list[tuple[Code, int]]) -> Iterator[CoreRelocation]:
         for slot, (number, access, kind, *_) in _moved(self.core, moved):
@@ -254,17 +265,21 @@ def _by_place(file: File, infos: Iterable[btf.Info]) -> Records:
             (_slot(".BTF.ext", f"instruction offset in {info.section}", at), tuple(rest)) for at, *rest in info.records
         ]
         found.setdefault(numbers[info.section], []).extend(rows)
-    for rows in found.values():
-        rows.sort(key=lambda row: row[0])
-    return found
+    # One record for a slot, as the kernel has it.
+    return {number: sorted(dict(rows).items()) for number, rows in found.items()}
 
 
 def _moved(records: Records, moved: list[tuple[Code, int]]) -> Iterator[tuple[int, tuple[int, ...]]]:
     """The records about functions of a program, with slots of the program."""
     for code, shift in moved:
-        for slot, rest in records.get(code.section.index, ()):
-            if code.start <= slot < code.end:
-                yield slot + shift, rest
+        rows = records.get(code.section.index, [])
+        first, last = (bisect_left(rows, slot, key=_slot_of) for slot in (code.start, code.end))
+        for slot, rest in rows[first:last]:
+            yield slot + shift, rest
+
+
+def _slot_of(row: tuple[int, tuple[int, ...]]) -> int:
+    return row[0]
 
 
 def _functions(file: File, section: Section) -> Iterator[Code]:

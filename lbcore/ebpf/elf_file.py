@@ -38,7 +38,7 @@ MOST_ZEROES = 1 << 26
 HEADER = Struct("<16sHHIQQQIHHHHHH")
 SECTION_HEADER = Struct("<IIQQQQIIQQ")
 SYMBOL = Struct("<IBBHQQ")
-RELOCATION = Struct("<QQ")
+RELOCATIONS = {REL: Struct("<QQ"), RELA: Struct("<QQq")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,12 @@ class File:
     def relocations(self, section: Section) -> Iterator[Relocation]:
         """The relocations of one section, in the file's order."""
         for table in self.sections:
-            if table.type not in (REL, RELA) or table.info != section.index:
+            if table.type not in RELOCATIONS or table.info != section.index:
                 continue
-            if table.type == RELA:
-                raise BadObject(table.name, "sh_type", RELA, "BPF relocations keep their addend in the code (SHT_REL)")
-            for offset, info in _records(RELOCATION, table):
+            for offset, info, *addend in _records(RELOCATIONS[table.type], table):
+                if any(addend):
+                    why = "BPF relocations keep their addend in the code"
+                    raise BadObject(table.name, "r_addend", addend[0], why)
                 number = info >> 32
                 if number >= len(self.symbols):
                     raise BadObject(table.name, "r_info", number, f"there are {len(self.symbols)} symbols")

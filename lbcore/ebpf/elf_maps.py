@@ -14,7 +14,7 @@ in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -31,6 +31,11 @@ LEGACY_FIELDS = ("type", "key_size", "value_size", "max_entries", "map_flags")
 PROPERTIES = {"type": "kind", "key_size": "key_size", "value_size": "value_size", "max_entries": "max_entries",
               "map_flags": "flags", "pinning": "pinned"}  # fmt: skip
 """Members of a map's struct that are numbers, and what they are called here."""
+FIXED = {
+    "ringbuf": {"key_size": 0, "value_size": 0, "key_type": 0, "value_type": 0},
+    "perf_event_array": {"key_size": WORD, "value_size": WORD, "key_type": 0, "value_type": 0},
+}
+"""Kinds whose sizes are the kernel's; the types that an object gives them are those of its records."""
 IGNORED = ("numa_node", "map_extra", "id")
 
 
@@ -47,9 +52,9 @@ def read(file: File, types: Btf | None) -> Maps:
     """The maps that an object defines. Raises BadObject."""
     specs: list[MapSpec] = []
     at: dict[tuple[int, int], str] = {}
-    for name, definitions in ((SPECIFIED, _specified), (LEGACY, _legacy)):
-        section = file.section(name)
-        if section is None or not section.data:
+    for section in file.sections:
+        definitions = _definitions(section)
+        if definitions is None or not section.data:
             continue
         for symbol, spec in definitions(file, section, types):
             specs.append(spec)
@@ -62,6 +67,13 @@ def read(file: File, types: Btf | None) -> Maps:
             raise BadObject(SPECIFIED, "name of a map", spec.name, "a second map of this name")
         seen.add(spec.name)
     return Maps(tuple(specs), at, data)
+
+
+def _definitions(section: Section) -> Callable[[File, Section, Btf | None], Iterator[tuple[Symbol, MapSpec]]] | None:
+    """How a section defines maps, if it does; some compilers' users gave each map a section, "maps/name"."""
+    if section.name == SPECIFIED:
+        return _specified
+    return _legacy if section.name == LEGACY or section.name.startswith(f"{LEGACY}/") else None
 
 
 def _is_data(section: Section) -> bool:
@@ -162,9 +174,11 @@ def _spec(types: Btf, name: str, number: int, *, outer: bool = True) -> MapSpec:
         elif member not in IGNORED:
             why = f"known are {', '.join((*PROPERTIES, 'key', 'value', 'values', *IGNORED))}"
             raise BadObject(SPECIFIED, f"member of map {name}", member, why)
+    kind = _kind(SPECIFIED, name, found.get("kind", 0))
+    found |= FIXED.get(kind, {})
     return MapSpec(
         name,
-        _kind(SPECIFIED, name, found.get("kind", 0)),
+        kind,
         found.get("key_size", 0),
         found.get("value_size", 0),
         found.get("max_entries", 0),

@@ -23,6 +23,7 @@ import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -163,13 +164,16 @@ def create_maps(source: Object, given: Mapping[str, KernelMap] | None = None) ->
         return _maps(source, dict(given or {}), types.fd if types else 0)
 
 
-def load(source: Object, name: str = "", *, maps: Mapping[str, KernelMap] | None = None) -> Program:
+def load(source: Object, name: str = "", *, maps: Mapping[str, KernelMap] | None = None, kind: str = "") -> Program:
     """Load the object's only program, or the one called `name`; maps that are not given are created.
+
+    kind: what the program is ("xdp", "tc", ...), where the name of its section does not tell.
 
     Raises Rejected if the verifier does not take it, BadObject for what this loader cannot do, OSError otherwise
     (EPERM: loading takes root, or CAP_BPF and CAP_NET_ADMIN).
     """
     program = _chosen(source, name)
+    program = replace(program, kind=kind or program.kind)
     _refuse_unsupported(program)
     given = dict(maps or {})
     with _types(source) as types:
@@ -202,8 +206,8 @@ def _refuse_unsupported(program: objects.Program) -> None:
     if program.kind in kinds.BY_TARGET:
         why = f"{program.kind} programs are loaded for one function of the kernel; this loader does not look it up"
         raise BadObject(program.section, "name of the section", program.section, why)
-    if not program.kind:
-        why = "it tells no kind of program; xdp, tc, socket and others are known (lbcore.ebpf.kinds)"
+    if program.kind not in kinds.PROGRAMS[1:]:
+        why = f"it tells no kind of program, and load's kind is {program.kind!r}; known are xdp, tc, socket and others"
         raise BadObject(program.section, "name of the section", program.section, why)
 
 

@@ -35,6 +35,7 @@ BATCH = 4096
 UNSUPPORTED = (errno.EINVAL, errno.EOPNOTSUPP, 524)
 """How a kind of map says that it knows no batches; 524 is the kernel's ENOTSUPP."""
 PER_CPU_ALIGNMENT = 8
+NESTED = ("array_of_maps", "hash_of_maps")
 BUSY, DISCARD, RECORD_HEADER = 1 << 31, 1 << 30, 8
 """Of a ring buffer's records: two bits of the length, and the bytes before the data."""
 
@@ -69,14 +70,16 @@ class KernelMap(Descriptor, MutableMapping[bytes, bytes]):
         entries = spec.max_entries or (possible_cpus() if spec.kind == "perf_event_array" else 0)
         attributes = system_call.MapCreate(
             map_type=kinds.MAPS.index(spec.kind), key_size=spec.key_size, value_size=spec.value_size,
-            max_entries=entries, map_flags=spec.flags, inner_map_fd=inner.fd if inner else 0,
+            max_entries=entries, map_flags=spec.flags, inner_map_fd=0 if inner is None else inner.fd,
             map_name=system_call.name(spec.name),
         )  # fmt: skip
-        made = cls(_create(attributes, spec, btf), spec)
         try:
-            if inner:
-                inner.close()  # it was the pattern; the kernel has copied it
-            if spec.content and any(spec.content):
+            made = cls(_create(attributes, spec, btf), spec)
+        finally:
+            if inner is not None:
+                inner.close()  # it was the pattern; the kernel has copied what it needs
+        try:
+            if any(spec.content):
                 made[bytes(spec.key_size)] = spec.content
             if spec.content and spec.flags & PROGRAM_READS_ONLY:
                 bpf(system_call.MapFreeze(map_fd=made.fd))
@@ -285,7 +288,8 @@ def _create(attributes: Any, spec: MapSpec, btf: int) -> int:
         return bpf(attributes)
     except OSError as error:
         sizes = f"key {spec.key_size}, value {spec.value_size}, {spec.max_entries} entries, flags {spec.flags:#x}"
-        raise OSError(error.errno, f"map {spec.name!r} ({spec.kind}, {sizes}): {error.strerror}") from error
+        why = "; it holds maps, and of what kind is not said" if spec.kind in NESTED and spec.inner is None else ""
+        raise OSError(error.errno, f"map {spec.name!r} ({spec.kind}, {sizes}): {error.strerror}{why}") from error
 
 
 def _missing(error: OSError, key: bytes) -> Exception:

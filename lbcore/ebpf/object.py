@@ -32,7 +32,10 @@ class BadObject(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """From slot `instruction` on, code comes from this line of the source (until the next Line)."""
+    """From slot `instruction` on, code comes from this line of the source (until the next Line).
+
+    line 0, with an empty text: the compiler made this code for no line in particular.
+    """
 
     instruction: int
     file: str
@@ -95,7 +98,8 @@ class Program:
 
     def line_of(self, instruction: int) -> Line | None:
         """The source line of a slot; None if the compiler left no word about it."""
-        return max((line for line in self.lines if line.instruction <= instruction), default=None, key=_place)
+        before = (line for line in self.lines if line.instruction <= instruction and line.line)
+        return max(before, default=None, key=lambda line: line.instruction)
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,3 @@ class Object:
     def assembly(self) -> str:
         """Every program, disassembled, under its name."""
         return "\n".join(line for program in self.programs for line in (f"{program.name}:", *disassemble(program.code)))
-
-
-def _place(line: Line) -> int:
-    return line.instruction

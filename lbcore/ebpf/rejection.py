@@ -16,6 +16,8 @@ from lbcore.ebpf.assembler import describe
 from lbcore.ebpf.object import Line, Program
 
 _INSTRUCTION = re.compile(r"^(?:\d+: )*?(\d+): \([0-9a-f]{2}\) ")
+_PROCESSED = re.compile(r"processed \d+ insns .*")
+"""The verifier's last line; it does not always begin on a line of its own."""
 _NO_REASON = re.compile(
     r"^(;|\d+: |processed \d+ insns|verification time|stack depth|from \d+ to|last_idx|regs=|parent |mark_precise|func#"
     r"|Validating |arg#\d+ |R\d+(_w)?=|caller:|callee:|max_states|$)"
@@ -44,7 +46,7 @@ def last_words(log: str) -> tuple[int | None, str]:
         if seen:
             instruction, reason = int(seen[1]), []
         elif not _NO_REASON.match(line):
-            reason.append(line.strip())
+            reason.append(_PROCESSED.sub("", line).strip())
     return instruction, "; ".join(reason) or "no reason given"
 
 
