@@ -21,7 +21,7 @@ from typing import Any
 
 from llvmlite import binding as llvm
 
-from lbcore.ebpf import elf, explain, frame, maps_numba, target  # noqa: F401 (maps_numba: what maps mean compiled)
+from lbcore.ebpf import elf, emitter, explain, frame, maps_numba, target  # noqa: F401 (maps_numba: what maps mean compiled)
 from lbcore.ebpf.contexts import KINDS
 from lbcore.ebpf.maps import Map
 from lbcore.ebpf.object import Object
@@ -86,25 +86,8 @@ def emit(function: Function, kind: str = "xdp") -> bytes:
     for one in (*module.functions, *module.global_variables):
         if not one.is_declaration and one.name not in kept:
             one.linkage = "internal"
-    machine = target.machine()
-    passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
-    for stage in (_inlining(), passes.getModulePassManager()):
-        stage.run(module, passes)
-    explain.check_module(module, function)
-    return bytes(machine.emit_object(module))
-
-
-def _inlining() -> Any:
-    """What comes before the pipeline for BPF, whose first act is to hide comparisons from the optimiser, for the
-
-    verifier's sake: those of numba's statuses, which are constants once all is inlined, are to be gone by then.
-    """
-    stage = llvm.create_new_module_pass_manager()
-    stage.add_always_inliner_pass()
-    stage.add_sroa_pass()
-    stage.add_sccp_pass()
-    stage.add_simplify_cfg_pass()
-    return stage
+    with explain.errors_of(function):
+        return emitter.emit(module.as_bitcode())
 
 
 def lower(function: Function, kind: str = "xdp") -> tuple[target.Lowered, dict[str, Map]]:

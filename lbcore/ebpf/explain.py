@@ -14,6 +14,7 @@ from typing import Any
 from numba import types
 from numba.core import errors
 
+from lbcore.ebpf.emitter import Refused
 from lbcore.ebpf.errors import CompileError
 from lbcore.ebpf.rejection import Rejected
 from lbcore.ebpf.rules import machinery
@@ -36,6 +37,11 @@ NUMBA_SAYS = (
     (r"No implementation of function Function\(<built-in function (\w+)", "{} does not take these operands"),
 )
 
+LLVM_SAYS = (
+    (r"stack limit is exceeded", "its keys, values and texts take more than the 512 bytes of stack a program has"),
+    (r"built-in function '(\w+)'", "it needs {}, a function of the compiler's own library, which the kernel lacks"),
+)
+
 VERIFIER_SAYS = (
     (r"invalid access to packet", "the packet is read or written here beyond what need() was asked for"),
     (
@@ -56,6 +62,9 @@ def errors_of(function: Callable[..., Any]) -> Iterator[None]:
     except errors.NumbaError as error:
         file, line = _place(error, function)
         raise CompileError(file, line, _words(str(error), NUMBA_SAYS)) from None
+    except Refused as error:
+        code = function.__code__
+        raise CompileError(code.co_filename, code.co_firstlineno, _words(str(error), LLVM_SAYS)) from None
 
 
 def rejection(rejected: Rejected) -> CompileError:
@@ -73,15 +82,6 @@ def check_result(function: Callable[..., Any], result: Any) -> None:
         what = "nothing, at least at one of its ends" if lacks else several
         code = function.__code__
         raise CompileError(code.co_filename, code.co_firstlineno, f"a program returns its verdict; this returns {what}")
-
-
-def check_module(module: Any, function: Callable[..., Any]) -> None:
-    """Nothing may be left, after optimising, that no loader can provide. Raises CompileError."""
-    missing = [one.name for one in module.functions if one.is_declaration and not one.name.startswith("llvm.")]
-    if missing:
-        code = function.__code__
-        why = f"it needs {', '.join(missing)} of this process, which the kernel does not have"
-        raise CompileError(code.co_filename, code.co_firstlineno, why)
 
 
 def _place(error: errors.NumbaError, function: Callable[..., Any]) -> tuple[str, int]:

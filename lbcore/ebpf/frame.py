@@ -19,6 +19,7 @@ from llvmlite import binding as llvm
 
 from lbcore.ebpf import target
 from lbcore.ebpf.contexts import Kind
+from lbcore.ebpf.emitter import LAYOUT, TRIPLE
 from lbcore.ebpf.maps import Map
 from lbcore.ebpf.storage import KINDS
 
@@ -77,8 +78,8 @@ def text(function: Callable[..., Any], lowered: target.Lowered, kind: Kind, maps
         "add i32 %result, 0" if width == "i32" else f"{'trunc' if width == 'i64' else 'zext'} {width} %result to i32"
     )
     return f"""
-target triple = "{target.TRIPLE}"
-target datalayout = "{target.LAYOUT}"
+target triple = "{TRIPLE}"
+target datalayout = "{LAYOUT}"
 {chr(10).join(variable for _, variable in definitions)}
 @_license = constant [{len(LICENSE) + 1} x i8] c"{LICENSE}\\00", section "license"
 declare i32 @{quoted(lowered.name)}(ptr, ptr, i64)

@@ -33,11 +33,8 @@ from numba.core.target_extension import (
     target_registry,
 )
 
+from lbcore.ebpf.emitter import LAYOUT, TRIPLE, machine
 from lbcore.ebpf.rules import Pipeline, machinery
-
-TRIPLE = "bpfel"
-LAYOUT = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"
-CPU = "v3"
 
 
 class Kernel(Generic):  # type: ignore[misc]
@@ -69,10 +66,8 @@ class Codegen(codegen.CPUCodegen):  # type: ignore[misc]
     _library_class = Library
 
     def _init(self, module: Any) -> None:
-        llvm.initialize_all_targets()
-        llvm.initialize_all_asmprinters()
         self._data_layout = LAYOUT
-        self._tm = llvm.Target.from_triple(TRIPLE).create_target_machine(cpu=CPU, opt=2)
+        self._tm = machine()
         self._target_data = llvm.create_target_data(LAYOUT)
         self._tm_features = ""
         self._loopvect, self._opt_level = False, 0
@@ -182,11 +177,6 @@ def maps() -> dict[str, Any]:
     """Every map that lowered code may refer to, by its symbol there."""
     found: dict[str, Any] = target.target_context.maps
     return found
-
-
-def machine() -> Any:
-    """LLVM's machine for this target: it optimises and emits."""
-    return target.target_context.codegen()._tm
 
 
 class Lowered(NamedTuple):

@@ -130,6 +130,25 @@ BROKEN = {
 }
 
 
+wide = maps.hash_map("wide", 4, key=(U64,) * 64)
+
+
+def too_much_stack(context):  # here
+    n = word64(size_of(view(context)))
+    eight = (n, n, n, n, n, n, n, n)
+    half = eight + eight + eight + eight
+    wide.increment(half + half)
+    return 1
+
+
+def a_library_function(context):  # here
+    n = size_of(view(context))
+    return n**n
+
+
+BROKEN |= {too_much_stack: "512 bytes of stack", a_library_function: "which the kernel lacks"}
+
+
 def marked(function):
     """The line of a function that says: here."""
     with open(function.__code__.co_filename) as file:
@@ -312,6 +331,17 @@ def asks_the_time(context):
 def test_time_goes_on_everywhere():
     assert asks_the_time(None) == njit(error_model="numpy")(asks_the_time)(0) == 1
     assert Machine(compiler.compile(asks_the_time).program).run(PACKET).verdict == 1
+
+
+def divides(context):
+    n = size_of(view(context)) - 100
+    return n // 7 * 16 + n % 7
+
+
+@pytest.mark.parametrize("size", [60, 64, 93, 100, 101, 110])
+def test_division_rounds_down_as_in_python(size):
+    expected = divides(Frame(bytes(size))) & 0xFFFFFFFF
+    assert Machine(compiler.compile(divides).program).run(bytes(size)).verdict == expected
 
 
 def hands_over(context):
