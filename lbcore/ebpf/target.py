@@ -5,17 +5,22 @@ Rule of this file: it knows numba and LLVM, nothing about programs, maps or the 
 Theory. numba types and lowers a function for a *target*: a context that lowers, a code generator that owns a target
 machine, a dispatcher that compiles callees. This one borrows everything from the CPU's and replaces the machine. What
 numba would do to run a function (wrappers for the interpreter, an execution engine, reference counting) is left out.
-Callees are linked into one module, made internal and inlined: a BPF program is one function, and that is also what
-the verifier follows best. Line numbers travel along as debug information; LLVM turns them into BTF.
+Callees are linked into one module and inlined: a BPF program is one function, and that is also what the verifier
+follows best. Line numbers travel along as debug information; LLVM turns them into BTF.
+
+Trap. The kernel wants the fields of a context read as whole words, and LLVM takes apart what it does not know to be
+aligned. So loads and stores promise natural alignment here, true or not (`natural_alignment`, see `seam_numba`): the
+kernel's own machines do not mind.
 """
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import binding as llvm
-from numba.core import codegen, compiler, cpu, typing
+from numba.core import codegen, compiler, cpu, errors, typing
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.descriptors import TargetDescriptor
 from numba.core.dispatcher import Dispatcher
@@ -28,9 +33,8 @@ from numba.core.target_extension import (
     target_registry,
 )
 
-TRIPLE = "bpfel"
-LAYOUT = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"
-CPU = "v3"
+from lbcore.ebpf.emitter import LAYOUT, TRIPLE, machine
+from lbcore.ebpf.rules import Pipeline, machinery
 
 
 class Kernel(Generic):  # type: ignore[misc]
@@ -62,10 +66,8 @@ class Codegen(codegen.CPUCodegen):  # type: ignore[misc]
     _library_class = Library
 
     def _init(self, module: Any) -> None:
-        llvm.initialize_all_targets()
-        llvm.initialize_all_asmprinters()
         self._data_layout = LAYOUT
-        self._tm = llvm.Target.from_triple(TRIPLE).create_target_machine(cpu=CPU, opt=2)
+        self._tm = machine()
         self._target_data = llvm.create_target_data(LAYOUT)
         self._tm_features = ""
         self._loopvect, self._opt_level = False, 0
@@ -85,8 +87,14 @@ class Codegen(codegen.CPUCodegen):  # type: ignore[misc]
 class Context(cpu.CPUContext):  # type: ignore[misc]
     """Lowers like the CPU's, without anything that exists to be called from Python."""
 
+    natural_alignment = True
+
+    maps: dict[str, Any]
+    """Maps that lowered code refers to, by symbol."""
+
     def init(self) -> None:
         self.is32bit = False
+        self.maps = {}
         self._internal_codegen = Codegen("lbcore.ebpf")
 
     def create_cpython_wrapper(self, *arguments: Any, **options: Any) -> None:
@@ -103,8 +111,22 @@ class Context(cpu.CPUContext):  # type: ignore[misc]
         return object()
 
 
+class Options(cpu.CPUTargetOptions):  # type: ignore[misc]
+    """Every function, the program and its callees alike: inlined, with line numbers and no other debug information."""
+
+    def finalize(self, flags: Any, options: Any) -> None:
+        flags.nrt = False
+        flags.debuginfo, flags.dbg_directives_only = options["debug"], True
+        flags.dbg_extend_lifetimes = flags.boundscheck = False
+        flags.error_model = "numpy"
+        flags.forceinline = True
+        flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+        super().finalize(flags, options)
+        flags.enable_pyobject = flags.enable_looplift = flags.enable_pyobject_looplift = False
+
+
 class Target(TargetDescriptor):  # type: ignore[misc]
-    options = cpu.CPUTargetOptions
+    options = Options
 
     @cached_property
     def target_context(self) -> Context:
@@ -120,6 +142,11 @@ target = Target("bpf")
 
 class BpfDispatcher(Dispatcher):  # type: ignore[misc]
     targetdescr = target
+
+    def __init__(self, py_func: Any, locals: Any = None, targetoptions: Any = None, pipeline_class: Any = None) -> None:
+        # Without lines of its own, inlined code counts as the line that called it: the one that means something.
+        lines = not machinery(py_func.__code__.co_filename)
+        super().__init__(py_func, locals or {}, {"nopython": True, "debug": lines}, Pipeline)
 
     def compile(self, signature: Any) -> Any:
         with target_override("bpf"):
@@ -137,29 +164,41 @@ class jit(JitDecorator):  # type: ignore[misc]
     """What numba's `overload` uses to compile a callee for this target."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.options = options
+        pass
 
     def __call__(self, function: Any) -> Any:
-        return BpfDispatcher(py_func=function, targetoptions={"nopython": True, "error_model": "numpy", "debug": True})
+        return BpfDispatcher(function)
 
 
 jit_registry[Kernel] = jit
 
 
+def maps() -> dict[str, Any]:
+    """Every map that lowered code may refer to, by its symbol there."""
+    found: dict[str, Any] = target.target_context.maps
+    return found
+
+
+class Lowered(NamedTuple):
+    """One LLVM module with all callees linked in, not optimised; the function's name there; what it returns."""
+
+    module: Any
+    name: str
+    result: Any
+
+
 @global_compiler_lock  # type: ignore[untyped-decorator]
-def lower(function: Any, arguments: tuple[Any, ...], result: Any) -> tuple[Any, str]:
-    """numba's front end and lowering for one function: (LLVM module with all callees linked in, the function's name)."""
+def lower(function: Any, arguments: tuple[Any, ...]) -> Lowered:
+    """numba's front end and lowering for one function, called with arguments of these numba types."""
     flags = compiler.Flags()
-    flags.nrt = False
-    flags.debuginfo = True
-    flags.dbg_directives_only = True
-    flags.error_model = "numpy"
-    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
-    with target_override("bpf"):
+    Options.parse_as_flags(flags, {"nopython": True, "debug": True})
+    with target_override("bpf"), warnings.catch_warnings():
+        # numba finds no body in a lambda; its line is right all the same.
+        warnings.simplefilter("ignore", errors.NumbaDebugInfoWarning)
         target.typing_context.refresh()
         target.target_context.refresh()
         made = compiler.compile_extra(
-            target.typing_context, target.target_context, function, arguments, result, flags, {}
+            target.typing_context, target.target_context, function, arguments, None, flags, {}, pipeline_class=Pipeline
         )
     made.library._ensure_finalized()
-    return made.library._final_module, made.fndesc.llvm_func_name
+    return Lowered(made.library._final_module, made.fndesc.llvm_func_name, made.signature.return_type)

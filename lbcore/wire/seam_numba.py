@@ -2,7 +2,8 @@
 
 A compiled context is the address of a *cell*, uint64[4]: packet start, packet end, first usable byte, end of the
 usable bytes. A view is (at, end), two integers that live in registers. A checked view carries the packet's first
-byte as a third, and an access outside it raises IndexError: slower, and for tests.
+byte as a third, and an access outside it raises IndexError: slower, and for tests. Views of four are the kernel's,
+for packets that are not in memory (`lbcore.ebpf.contexts`).
 
 (numba wants the arguments of an overload and of its implementation spelled alike, so these have no annotations.)
 """
@@ -80,12 +81,17 @@ def _pointer(b: Any, address: Any, offset: Any, width: Any) -> Any:
     return b.bitcast(b.gep(b.inttoptr(address, ir.IntType(8).as_pointer()), [offset]), width.as_pointer())
 
 
+def _alignment(context: Any, bits: int) -> int:
+    """What LLVM may assume of an address: nothing, but for a target that cannot take words apart."""
+    return bits // 8 if getattr(context, "natural_alignment", False) else 1
+
+
 def load(bits: int, *, big_endian: bool = True) -> Any:
     """An intrinsic (address uint64, offset int64) -> the number there: int64, or uint64 for 64 bits. Unaligned."""
     number, width = types.uint64 if bits == 64 else types.int64, ir.IntType(bits)
 
     def codegen(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        word = b.load(_pointer(b, values[0], values[1], width), align=1)
+        word = b.load(_pointer(b, values[0], values[1], width), align=_alignment(context, bits))
         if big_endian and bits > 8:
             word = b.bswap(word)
         return word if bits == 64 else b.zext(word, I64)
@@ -99,7 +105,8 @@ def store(bits: int, *, big_endian: bool = True) -> Any:
 
     def codegen(context: Any, b: Any, signature: Any, values: Any) -> Any:
         word = values[2] if bits == 64 else b.trunc(values[2], width)
-        b.store(b.bswap(word) if big_endian and bits > 8 else word, _pointer(b, values[0], values[1], width), align=1)
+        word = b.bswap(word) if big_endian and bits > 8 else word
+        b.store(word, _pointer(b, values[0], values[1], width), align=_alignment(context, bits))
         return context.get_dummy_value()
 
     return intrinsic(lambda context, address, offset, value: (types.void(types.uint64, types.int64, number), codegen))
@@ -117,6 +124,9 @@ def _accessors(size: int, read: Any, write: Any) -> None:
 
     @overload(read)
     def _(p, offset):
+        if len(p) == 4:
+            return None
+
         def checked(p, offset):
             _check(p, offset, size)
             return get(p[0], offset)
@@ -125,6 +135,9 @@ def _accessors(size: int, read: Any, write: Any) -> None:
 
     @overload(write)
     def _(p, offset, value):
+        if len(p) == 4:
+            return None
+
         def checked(p, offset, value):
             _check(p, offset, size)
             put(p[0], offset, value)
@@ -175,6 +188,8 @@ def _pin(context, address):
 
 @overload(seam.advance, prefer_literal=True)
 def _advance(p, n):
+    if len(p) == 4:
+        return None
     if isinstance(n, types.IntegerLiteral):
         if len(p) == 3:
             return lambda p, n: (p[0] + as_uint64(n), p[1], p[2])

@@ -1,0 +1,125 @@
+"""What a program is given: the kernel's contexts, and what the seam means for them.
+
+Rule of this file: one entry in `KINDS` for each kind of program, and the seam's functions for the kernel.
+
+Theory. The kernel hands a program the address of a small structure whose fields say where the packet is. The verifier
+rewrites each access to a field into an access to something else, so a field is read as one whole word at a constant
+offset, and what was read is a pointer into the packet. `data_end` bounds it: that is all that `need` compares with.
+A helper that moves the packet makes both stale; the seam says so already.
+"""
+
+# What numba compiles has no annotations.
+# mypy: disable-error-code="no-untyped-def"
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload, register_model
+
+from lbcore.ebpf import helpers, signatures
+from lbcore.wire import seam, seam_numba
+from lbcore.wire.seam_numba import address_of
+from lbcore.wire.words_numba import I64, as_int64, as_uint64
+
+XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = range(5)
+TC_ACT_UNSPEC, TC_ACT_OK, TC_ACT_SHOT, TC_ACT_REDIRECT = -1, 0, 2, 7
+
+
+class XdpMd(seam_numba.Context):
+    """struct xdp_md."""
+
+
+class SkBuff(seam_numba.Context):
+    """struct __sk_buff, as programs of tc see it: the packet can be read and written directly."""
+
+
+class SocketBuff(seam_numba.Context):
+    """struct __sk_buff, as socket filters see it: bytes are fetched by a helper, one number at a time, never written.
+
+    Its views are (offset, length, context, 0); where the packet's offset 0 is, the socket says: at the Ethernet header
+    for a raw packet socket, at the IP header for a datagram one.
+    """
+
+
+class Kind(NamedTuple):
+    """context: its numba type; section: where the object file has such a program; default: the verdict of a program
+    that ends where it should not (compiled code that would raise)."""
+
+    context: Any
+    section: str
+    default: int
+
+
+KINDS = {
+    "xdp": Kind(XdpMd(), "xdp", XDP_ABORTED),
+    "tc": Kind(SkBuff(), "tc", TC_ACT_SHOT),
+    "socket": Kind(SocketBuff(), "socket", 0),
+}
+
+register_model(XdpMd)(seam_numba.ContextModel)
+register_model(SkBuff)(seam_numba.ContextModel)
+register_model(SocketBuff)(seam_numba.ContextModel)
+
+_field = seam_numba.load(32, big_endian=False)
+
+
+@overload(seam.view)
+def _view(context):
+    if isinstance(context, XdpMd):
+        return lambda context: (np.uint64(_field(address_of(context), 0)), np.uint64(_field(address_of(context), 4)))
+    if isinstance(context, SkBuff):
+        return lambda context: (np.uint64(_field(address_of(context), 76)), np.uint64(_field(address_of(context), 80)))
+    if isinstance(context, SocketBuff):
+        return lambda context: (np.uint64(0), np.uint64(_field(address_of(context), 0)), context, 0)
+    return None
+
+
+def _fetch(size: int) -> Any:
+    """An intrinsic (context, offset) -> the big-endian number of so many bytes there, by way of the stack."""
+    number, width = types.uint64 if size == 8 else types.int64, ir.IntType(8 * size)
+    helper = I64(signatures.BY_NAME["skb_load_bytes"].number)
+
+    def codegen(context, b, signature, values):
+        slot = cgutils.alloca_once(b, width, zfill=True)
+        kind = ir.FunctionType(I64, [I64] * 4).as_pointer()
+        b.call(b.inttoptr(helper, kind), [values[0], values[1], b.ptrtoint(slot, I64), I64(size)])
+        word = b.load(slot)
+        word = b.bswap(word) if size > 1 else word
+        return word if size == 8 else b.zext(word, I64)
+
+    return intrinsic(lambda typing, context, offset: (number(context, types.int64), codegen))
+
+
+def _reader(size: int, read: Any) -> None:
+    fetch = _fetch(size)
+
+    @overload(read)
+    def _(p, offset):
+        return (lambda p, offset: fetch(p[2], as_int64(p[0]) + offset)) if len(p) == 4 else None
+
+
+for _size, _read in ((1, seam.u8), (2, seam.u16), (4, seam.u32), (8, seam.u64)):
+    _reader(_size, _read)
+
+
+@overload(seam.advance)
+def _advance(p, n):
+    return (lambda p, n: (p[0] + as_uint64(n), p[1], p[2], 0)) if len(p) == 4 else None
+
+
+@overload(seam.grow_head)
+def _grow_head(context, n):
+    if isinstance(context, XdpMd):
+        return lambda context, n: helpers.xdp_adjust_head(context, -n) == 0
+    return None
+
+
+@overload(seam.grow_tail)
+def _grow_tail(context, n):
+    if isinstance(context, XdpMd):
+        return lambda context, n: helpers.xdp_adjust_tail(context, n) == 0
+    return None
