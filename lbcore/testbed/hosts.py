@@ -145,7 +145,7 @@ class Host:
         """A MAC address that need not be asked for."""
         self.run(rtnetlink.add_neighbour, ip_address(address), mac, interface)
 
-    def sysctl(self, name: str, value: int | None = None) -> str:
+    def sysctl(self, name: str, value: int | str | None = None) -> str:
         """A setting of this host below /proc/sys, "net/ipv4/ip_forward"; set if `value` is given."""
         return self.run(links.sysctl, name, value)
 

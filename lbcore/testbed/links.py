@@ -40,7 +40,7 @@ FITTING = {
 }
 
 
-def sysctl(name: str, value: int | None = None) -> str:
+def sysctl(name: str, value: int | str | None = None) -> str:
     """A setting of this namespace, as text; set first if `value` is given. `name` with slashes, below /proc/sys."""
     path = Path("/proc/sys") / name
     if value is not None:
@@ -57,6 +57,7 @@ def prepare(forward: bool) -> None:
     for setting in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
         if Path("/proc/sys", setting).exists():
             sysctl(setting, int(forward))
+    sysctl("net/ipv4/ping_group_range", "0 0")  # root may ping; here everyone is
     rtnetlink.set_up("lo")
 
 
