@@ -15,6 +15,8 @@ the keeper.
 Traps
 - PR_SET_PDEATHSIG speaks of the parent *thread*. All forks come from one thread that lives as long as the launcher.
 - setns(2) into a user namespace is refused to a process with threads; a fork has one thread. That is why a fork.
+- A notebook's sys.stdout sends to the kernel's port on 127.0.0.1, which in there is another 127.0.0.1, and waits
+  for ever. A function prints to descriptor 1 instead, which the kernel reads and shows under the cell.
 - A lock that another thread held at the fork stays locked in the child: a function should not use what other threads
   of the parent are using at that moment. Every wait here has a timeout.
 """
@@ -99,7 +101,8 @@ class Task(Generic[T]):
                 self._outcome = _receive(self._channel, time.monotonic() + timeout)
             except EOFError:
                 code = self._reap()
-                how = f"was ended by signal {code - 128}" if code > 128 else f"ended with status {code}"
+                number = -code if code < 0 else code - 128  # the keeper's own end, or what it tells of process 1's
+                how = f"was ended by signal {number}" if number > 0 else f"ended with status {code}"
                 raise Died(f"{self.name} {how} without a result") from None
             except TimeoutError:
                 raise TimeoutError(f"{self.name} has no result after {timeout:g} s") from None
@@ -163,8 +166,6 @@ class Launcher:
 
     def _fork(self, space: Space, name: str, body: Callable[[], T]) -> Task[T]:
         here, there = socket.socketpair()
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()  # or the child would write it again
         parent = os.getpid()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: see the traps above
@@ -237,11 +238,9 @@ def _work(channel: socket.socket, body: Callable[[], Any], waiting: int) -> NoRe
         _die_with_parent()
         if os.read(waiting, 1):  # nothing: the keeper died before we could ask to be told
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            nothing = os.open(os.devnull, os.O_RDONLY)
-            os.dup2(nothing, 0)
-            value = body()
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            with open(1, "w", 1, closefd=False) as sys.stdout, open(2, "w", 1, closefd=False) as sys.stderr:
+                value = body()
             _send_value(channel, value)
             code = 0
     except BaseException as error:
