@@ -186,7 +186,11 @@ class Topology:
 
     def close(self) -> None:
         """End every process, then let go of every namespace."""
-        self.stack.close()
+        try:
+            self.stack.close()
+        except BaseException:
+            self.stack.close()  # an interrupt may come between two steps: the rest of them still has to be done
+            raise
 
     def host(self, name: str, *, forward: bool = False) -> Host:
         """A new host without any interface but loopback. forward: it is a router."""

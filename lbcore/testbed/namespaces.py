@@ -78,11 +78,11 @@ class Space(NamedTuple):
 class Task(Generic[T]):
     """A function running in another namespace."""
 
-    def __init__(self, name: str, process: int, channel: socket.socket, forget: Callable[[Task[T]], None]) -> None:
+    def __init__(self, name: str, process: int, channel: socket.socket, launcher: Launcher) -> None:
         self.name = name
         self._process: int | None = process
         self._channel = channel
-        self._forget = forget
+        self._launcher = launcher
         self._outcome: Callable[[], T] | None = None
 
     def running(self) -> bool:
@@ -98,7 +98,10 @@ class Task(Generic[T]):
             if self._process is None:
                 raise Died(f"{self.name} was stopped before it had a result")
             try:
-                self._outcome = _receive(self._channel, time.monotonic() + timeout)
+                deadline = time.monotonic() + timeout
+                if not select.select([self._channel], [], [], timeout)[0]:
+                    raise TimeoutError
+                self._outcome = self._launcher.undisturbed(_receive, self._channel, deadline)
             except EOFError:
                 code = self._reap()
                 number = -code if code < 0 else code - 128  # the keeper's own end, or what it tells of process 1's
@@ -123,7 +126,7 @@ class Task(Generic[T]):
             _, status = os.waitpid(self._process, 0)
         self._process = None
         self._channel.close()
-        self._forget(self)
+        self._launcher.forget(self)
         return os.waitstatus_to_exitcode(status)
 
     def __enter__(self) -> Task[T]:
@@ -142,7 +145,7 @@ class Launcher:
 
     def start(self, space: Space, name: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Task[T]:
         """Run `function` there. What it returns is pickled; an open socket or io.FileIO is handed over itself."""
-        return self._thread.submit(self._fork, space, name, lambda: function(*args, **kwargs)).result()
+        return self.undisturbed(self._fork, space, name, lambda: function(*args, **kwargs))
 
     def run(self, space: Space, name: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same, waited for."""
@@ -156,6 +159,15 @@ class Launcher:
     def new_net_namespace(self, user: io.FileIO | None) -> io.FileIO:
         """An empty network, owned by that user namespace."""
         return self.run(Space(user), "a new network namespace", _new_net)
+
+    def undisturbed(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call it in the launcher's thread: an interrupt is raised in the main thread only, and so cannot come between
+        receiving a descriptor and giving it an owner."""
+        return self._thread.submit(function, *args, **kwargs).result()
+
+    def forget(self, task: Task[Any]) -> None:
+        """It has ended."""
+        self._tasks.discard(task)
 
     def close(self) -> None:
         """Stop all tasks."""
@@ -173,7 +185,7 @@ class Launcher:
         if process == 0:
             _keep(space, there, body, parent)
         there.close()
-        task: Task[T] = Task(name, process, here, self._tasks.discard)
+        task: Task[T] = Task(name, process, here, self)
         self._tasks.add(task)  # at once: whoever waits for it may be interrupted
         return task
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import random
@@ -111,6 +112,44 @@ def test_when_either_process_of_a_task_is_killed_the_rest_ends(who, monkeypatch)
         with pytest.raises(Died, match=r"run in h was ended by signal 9"):
             task.result(timeout=10)
         assert leftovers.until(lambda: not leftovers.marked(mark))
+
+
+class Interrupted(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_interrupt_at_any_moment_leaves_this_process_as_it_was(seed, monkeypatch):
+    from lbcore.testbed.hosts import Topology
+
+    def interrupt(*_):
+        raise Interrupted
+
+    def build():
+        with Topology() as net:
+            client, server = net.lan("client", "server")
+            server.start(subprocess.run, ["sleep", "1000"])
+            server.capture()
+            client.run(time.sleep, 0.01)
+
+    build()
+    monkeypatch.setenv(leftovers.MARK, mark := os.urandom(8).hex())
+    before, draw, hits = leftovers.of_this_process(), random.Random(seed), 0
+    old = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(8):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, draw.uniform(0.001, 0.3))
+                build()
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Interrupted:
+                hits += 1
+            gc.collect()  # what was under way when the interrupt came had no owner yet
+            assert leftovers.until(lambda: leftovers.of_this_process() == before), (leftovers.of_this_process(), before)
+            assert leftovers.marked(mark) == []
+    finally:
+        signal.signal(signal.SIGALRM, old)
+    assert hits > 0
 
 
 CELL = """
