@@ -8,23 +8,19 @@ raise OSError; `capabilities` turns that into words.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import platform
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 from pathlib import Path
 
-from lbcore.testbed import hardware, namespace_probe
+from lbcore.testbed import hardware, namespace_probe, xdp_stub
 
 Finding = tuple[bool, str]
 
-BPF_SYSCALL = {"x86_64": 321, "aarch64": 280}  # asm/unistd.h; both are little-endian
-BPF_PROG_LOAD, BPF_PROG_TYPE_XDP, XDP_PASS = 5, 6, 2  # linux/bpf.h
 AF_XDP = 44  # linux/socket.h; the socket module does not name it before Python 3.13
 TIMEOUT = 10.0  # seconds; a child that takes longer is killed and reported
 
@@ -46,28 +42,17 @@ def namespaces() -> Finding:
 
 def bpf() -> Finding:
     """Load a two-instruction XDP program (return XDP_PASS) through bpf(2), and close it."""
-    number = BPF_SYSCALL.get(platform.machine())
-    if number is None:
-        known = ", ".join(BPF_SYSCALL)
-        return False, f"bpf(2) is not tried: its number is not known here for {platform.machine()} (known: {known})"
-    code = ctypes.create_string_buffer(struct.pack("<BBhiBBhi", 0xB7, 0, 0, XDP_PASS, 0x95, 0, 0, 0), 16)
-    licence = ctypes.create_string_buffer(b"GPL")
-    fields = struct.pack("<IIQQ", BPF_PROG_TYPE_XDP, 2, ctypes.addressof(code), ctypes.addressof(licence))
-    attributes = ctypes.create_string_buffer(fields, 128)
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    descriptor = libc.syscall(
-        ctypes.c_long(number), ctypes.c_long(BPF_PROG_LOAD), ctypes.byref(attributes), ctypes.c_ulong(128)
-    )
-    if descriptor >= 0:
-        os.close(descriptor)
-        return True, "an XDP program was verified and loaded by the kernel, and closed again"
-    code_number = ctypes.get_errno()
-    reasons = {
-        errno.EPERM: "refused: it wants CAP_BPF and CAP_NET_ADMIN (root outside containers has both)",
-        errno.ENOSYS: "this kernel was built without bpf(2), or a seccomp filter hides it",
-    }
-    return False, f"{reasons.get(code_number, 'bpf(2) failed')} ({errno.errorcode.get(code_number, code_number)})"
+    try:
+        os.close(xdp_stub.load())
+    except OSError as error:
+        reasons = {
+            errno.EPERM: "refused: it wants CAP_BPF and CAP_NET_ADMIN (root outside containers has both)",
+            errno.ENOSYS: "this kernel was built without bpf(2), or a seccomp filter hides it",
+        }
+        if platform.machine() not in xdp_stub.BPF_SYSCALL:
+            return False, f"bpf(2) is not tried: {error.strerror}"
+        return False, f"{reasons.get(error.errno or 0, 'bpf(2) failed')} ({errno.errorcode.get(error.errno or 0)})"
+    return True, "an XDP program was verified and loaded by the kernel, and closed again"
 
 
 def _socket(family: int, protocol: int, what: str) -> Finding:
