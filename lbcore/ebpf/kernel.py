@@ -22,7 +22,7 @@ import errno
 import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
@@ -161,7 +161,7 @@ def create_maps(source: Object, given: Mapping[str, KernelMap] | None = None) ->
     Maps of maps start with the maps that the object names; maps of programs start empty, for there is no program yet.
     """
     with _types(source) as types:
-        return _maps(source, dict(given or {}), types.fd if types else 0)
+        return _maps(source, dict(given or {}), types.fd)
 
 
 def load(source: Object, name: str = "", *, maps: Mapping[str, KernelMap] | None = None, kind: str = "") -> Program:
@@ -177,7 +177,7 @@ def load(source: Object, name: str = "", *, maps: Mapping[str, KernelMap] | None
     _refuse_unsupported(program)
     given = dict(maps or {})
     with _types(source) as types:
-        named = _maps(source, given, types.fd if types else 0)
+        named = _maps(source, given, types.fd)
         own = [map_ for key, map_ in named.items() if key not in given]
         try:
             fd = _load(source, program, _linked(program, named), types)
@@ -211,19 +211,27 @@ def _refuse_unsupported(program: objects.Program) -> None:
         raise BadObject(program.section, "name of the section", program.section, why)
 
 
+class _Types(NamedTuple):
+    """The object's BTF in the kernel: its descriptor, or 0 and, if the kernel did not take it, why."""
+
+    fd: int
+    error: OSError | None
+
+
 @contextmanager
-def _types(source: Object) -> Iterator[Descriptor | None]:
-    """The object's BTF in the kernel; None if there is none, or the kernel does not take this compiler's."""
-    fd = -1
-    if source.btf:
-        raw = np.frombuffer(source.btf, np.uint8)
-        with suppress(OSError):  # the program may well do without: names are for people
-            fd = bpf(system_call.BtfLoad(btf=raw.ctypes.data, btf_size=len(raw)))
-    if fd < 0:
-        yield None
-    else:
-        with Descriptor(fd) as types:
-            yield types
+def _types(source: Object) -> Iterator[_Types]:
+    """The kernel need not know an object's types (they are for people), unless there are CO-RE relocations."""
+    if not source.btf:
+        yield _Types(0, None)
+        return
+    raw = np.frombuffer(source.btf, np.uint8)
+    try:
+        types = Descriptor(bpf(system_call.BtfLoad(btf=raw.ctypes.data, btf_size=len(raw))))
+    except OSError as error:
+        yield _Types(0, error)
+        return
+    with types:
+        yield _Types(types.fd, None)
 
 
 def _maps(source: Object, given: dict[str, KernelMap], btf: int) -> dict[str, KernelMap]:
@@ -251,20 +259,20 @@ def _linked(program: objects.Program, maps: Mapping[str, HasFd]) -> bytes:
     return bytes(code)
 
 
-def _load(source: Object, program: objects.Program, code: bytes, types: Descriptor | None) -> int:
+def _load(source: Object, program: objects.Program, code: bytes, types: _Types) -> int:
     """The descriptor of the program: without a log first, for most programs are good; then with one, to say why."""
     rule = kinds.convention(program.section)
     instructions, license_text = np.frombuffer(code, np.uint8), ctypes.create_string_buffer(source.license.encode())
-    told = _debugging(source, program) if types else None
-    if program.core and told is None:
-        why = "CO-RE relocations need the object's types in the kernel, and it did not take them"
-        raise BadObject(".BTF", "CO-RE relocations", len(program.core), why)
+    if program.core and not types.fd:
+        why = f"CO-RE relocations need the object's types in the kernel; it says: {types.error or 'there are none'}"
+        raise BadObject(".BTF", "CO-RE relocations", len(program.core), why) from types.error
     call: Any = system_call.ProgramLoad(
         prog_type=kinds.PROGRAMS.index(program.kind), insns=instructions.ctypes.data, insn_cnt=len(code) // isa.SLOT,
         license=ctypes.addressof(license_text), prog_name=system_call.name(program.name), prog_flags=rule.flags,
         expected_attach_type=rule.attach,
     )  # fmt: skip
-    if types and told:
+    told = _debugging(source, program) if types.fd else None
+    if told:
         told.put_into(call, types.fd)
     try:
         return bpf(call)
