@@ -166,6 +166,7 @@ class Topology:
         self.hosts: dict[str, Host] = {}
         self.rootless = rootless
         self.stack = ExitStack()
+        self.launcher = Launcher()
         self._interfaces = 0
 
     def __enter__(self) -> Topology:
@@ -173,11 +174,10 @@ class Topology:
         if machine.tier < 1:
             raise Unavailable(f"this is tier {machine.tier}; network namespaces: {machine['network namespaces'].why}")
         try:
-            self.launcher = Launcher()
             self.stack.callback(self.launcher.close)
             self._user = self._owner()
         except BaseException:
-            self.stack.close()
+            self.close()
             raise
         return self
 
@@ -189,6 +189,7 @@ class Topology:
         try:
             self.stack.close()
         except BaseException:
+            self.launcher.close()
             self.stack.close()  # an interrupt may come between two steps: the rest of them still has to be done
             raise
 

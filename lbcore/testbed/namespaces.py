@@ -37,7 +37,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar
 
@@ -142,6 +142,7 @@ class Launcher:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "launcher", signal.pthread_sigmask, (signal.SIG_BLOCK, SIGNALS))
         self._tasks: set[Task[Any]] = set()
+        self._closed = False
 
     def start(self, space: Space, name: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Task[T]:
         """Run `function` there. What it returns is pickled; an open socket or io.FileIO is handed over itself."""
@@ -170,11 +171,19 @@ class Launcher:
         self._tasks.discard(task)
 
     def close(self) -> None:
-        """Stop all tasks."""
-        with ExitStack() as stack:
-            stack.callback(self._thread.shutdown)
-            for task in list(self._tasks):
-                stack.callback(task.stop)
+        """Stop all tasks; closing twice does no harm. In the launcher's thread: behind a fork that was under way, and
+        whole even if the caller is interrupted."""
+        if not self._closed:
+            done = self._thread.submit(self._stop_all)
+            self._closed = True
+            try:
+                done.result()
+            finally:
+                self._thread.shutdown()
+
+    def _stop_all(self) -> None:
+        for task in list(self._tasks):
+            task.stop()
 
     def _fork(self, space: Space, name: str, body: Callable[[], T]) -> Task[T]:
         here, there = socket.socketpair()
