@@ -25,7 +25,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request, TimeoutError, sync_playwright
 
 from tests import needs
 
@@ -81,7 +81,14 @@ def run_all(page: Page) -> None:
         "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
         timeout=START * 1000,
     )
-    page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.evaluate("jupyterapp.restored.then(() => null)")
+    for _ in range(3):  # a page that JupyterLab lays out anew, while it starts, forgets what it was told
+        page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
+        try:
+            page.wait_for_function(f"({CELLS})().some(cell => cell.count !== null)", timeout=30_000)
+        except TimeoutError:
+            continue
+        break
     page.wait_for_function(f"({CELLS})().every(cell => cell.count !== null || cell.error)", timeout=RUN * 1000)
     cells: list[dict[str, Any]] = page.evaluate(CELLS)
     assert cells
@@ -171,10 +178,10 @@ def opened(browser: Browser, jupyter: Server) -> Iterator[Callable[[str], Book]]
                 if cell.cell_type == "code":
                     cell.update(outputs=[], execution_count=None)
             nbformat.write(chapter, jupyter.root / "chapters" / f"{name}.ipynb")
-            book = books[name] = Book(browser.new_page(viewport=WIDE))
+            book = books[name] = Book(browser.new_page(viewport=WIDE))  # a page and a workspace of its own
             book.page.on("pageerror", lambda error: book.errors.append(str(error)))
             book.page.on("request", lambda request: book.requests.append(address(request)))
-            book.page.goto(f"{jupyter.url}/lab/tree/chapters/{name}.ipynb?token={jupyter.token}")
+            book.page.goto(f"{jupyter.url}/lab/workspaces/{name}/tree/chapters/{name}.ipynb?token={jupyter.token}")
             run_all(book.page)
         return books[name]
 
