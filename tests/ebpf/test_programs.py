@@ -256,3 +256,11 @@ def test_redirect_names_the_port() -> None:
     other_port.update(0, 5)
     result = machine(redirect).run(QUESTION)
     assert (result.verdict, result.packet, result.redirect) == (XDP_REDIRECT, QUESTION, (other_port.storage, 0))
+
+
+@needs.tier(2)
+def test_the_kernel_redirects_as_the_machine_does() -> None:
+    with kernel.load(redirect.object) as loaded:
+        assert loaded.test_run(QUESTION)[:2] == (XDP_PASS, QUESTION)
+        loaded.maps["other_port"][bytes(4)] = (1).to_bytes(4, "little")  # interface 1 is lo, everywhere
+        assert loaded.test_run(QUESTION)[:2] == (XDP_REDIRECT, QUESTION)
