@@ -210,20 +210,19 @@ def source_port(
         back = reply_flow(flow, backend, backend_port, high, low, port)
         hash32, key = hash_of(back, s.seed, s.seed6), key_of(back)
         there = tables.way_back(t, hash32, key)
-        same = (
-            there.client_high == way.client_high
-            and there.client_low == way.client_low
-            and there.vip_high == way.vip_high
-            and there.vip_low == way.vip_low
-            and there.ports == way.ports
-        )
-        if there.found and same:
-            return port
-        if not there.found:
-            if not flow.flags & QUOTED:
-                tables.remember_way(t, hash32, key, way, tables.now(t))
-            return port
+        if there.found and not same_way(there, way):
+            continue
+        if not there.found and not flow.flags & QUOTED:
+            tables.remember_way(t, hash32, key, way, tables.now(t))
+        return port
     return 0
+
+
+@portable
+def same_way(a: Way, b: Way) -> bool:
+    """Is it one client's flow to one virtual port?"""
+    client = a.client_high == b.client_high and a.client_low == b.client_low
+    return client and a.vip_high == b.vip_high and a.vip_low == b.vip_low and a.ports == b.ports
 
 
 @portable
