@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lbcore.l4.reasons import ECHO, FORWARDED, FRAGMENT, MALFORMED, NOT_IP, NOT_OURS, OPTIONS, TRUNCATED, TTL
-from lbcore.wire import ethernet, icmp, ipv4, ipv6, tcp
+from lbcore.wire import ethernet, icmp, ipv4, ipv6, tcp, udp
 from lbcore.wire.portable import portable
 from lbcore.wire.seam import View, advance, need, u8, u16, u32, u64
 from lbcore.wire.words import word64
@@ -83,15 +83,15 @@ def _ipv4(p: View, link: int) -> Flow:
         reason = TTL
     ports = 0
     if reason == FORWARDED:
-        q = advance(p, ipv4.LENGTH)
+        q, left = advance(p, ipv4.LENGTH), ip.total_length - ipv4.LENGTH
         if protocol == ICMP:
-            if not need(q, icmp.LENGTH):
+            if left < icmp.LENGTH or not need(q, icmp.LENGTH):
                 reason = TRUNCATED
             elif u8(q, 0) == icmp.ECHO:
                 reason = ECHO
             elif u8(q, 0) not in (icmp.UNREACHABLE, icmp.TIME_EXCEEDED, icmp.PARAMETER):
                 reason = NOT_OURS
-            elif not need(q, icmp.LENGTH + ipv4.LENGTH + 4):
+            elif left < icmp.LENGTH + ipv4.LENGTH + 4 or not need(q, icmp.LENGTH + ipv4.LENGTH + 4):
                 reason = TRUNCATED
             elif u8(q, 8) != 0x45 or u16(q, 14) & 0x1FFF:
                 reason = MALFORMED
@@ -99,7 +99,7 @@ def _ipv4(p: View, link: int) -> Flow:
                 protocol, flags = u8(q, 17), QUOTED
                 destination, source = word64(MAPPED | u32(q, 20)), word64(MAPPED | u32(q, 24))
                 ports = u16(q, 30) << 16 | u16(q, 28)
-        reason, ports, flags = _ports(q, reason, protocol, ports, flags)
+        reason, ports, flags = _ports(q, left, reason, protocol, ports, flags)
     return Flow(
         reason,
         link,
@@ -133,22 +133,22 @@ def _ipv6(p: View, link: int) -> Flow:
     elif ip.hop_limit == 0:
         reason = TTL
     if reason == FORWARDED:
-        q = advance(p, ip.header_length)
+        q, left = advance(p, ip.header_length), ip.total_length - ip.header_length
         if protocol == ICMP6:
-            if not need(q, icmp.LENGTH):
+            if left < icmp.LENGTH or not need(q, icmp.LENGTH):
                 reason = TRUNCATED
             elif u8(q, 0) == icmp.ECHO6:
                 reason = ECHO
             elif not 1 <= u8(q, 0) <= 4:
                 reason = NOT_OURS
-            elif not need(q, icmp.LENGTH + ipv6.LENGTH + 4):
+            elif left < icmp.LENGTH + ipv6.LENGTH + 4 or not need(q, icmp.LENGTH + ipv6.LENGTH + 4):
                 reason = TRUNCATED
             else:
                 protocol, flags = u8(q, 14), QUOTED
                 destination_high, destination_low = u64(q, 16), u64(q, 24)
                 source_high, source_low = u64(q, 32), u64(q, 40)
                 ports = u16(q, 50) << 16 | u16(q, 48)
-        reason, ports, flags = _ports(q, reason, protocol, ports, flags)
+        reason, ports, flags = _ports(q, left, reason, protocol, ports, flags)
     return Flow(
         reason,
         link,
@@ -169,8 +169,11 @@ def _ipv6(p: View, link: int) -> Flow:
 
 
 @portable
-def _ports(p: View, reason: int, protocol: int, ports: int, flags: int) -> tuple[int, int, int]:
-    """(reason, source port << 16 | destination port, flags) of what starts at a view; quoted ports are known already."""
+def _ports(p: View, left: int, reason: int, protocol: int, ports: int, flags: int) -> tuple[int, int, int]:
+    """(reason, source port << 16 | destination port, flags) of the transport header at a view.
+
+    left: bytes of the IP packet from there on; what the frame has behind them is padding. Quoted ports are known already.
+    """
     if reason != FORWARDED:
         return reason, 0, 0
     if protocol != TCP and protocol != UDP:
@@ -178,10 +181,10 @@ def _ports(p: View, reason: int, protocol: int, ports: int, flags: int) -> tuple
     if flags & QUOTED:
         return FORWARDED, ports, flags
     if protocol == TCP:
-        if not need(p, tcp.LENGTH):
+        if left < tcp.LENGTH or not need(p, tcp.LENGTH):
             return TRUNCATED, 0, 0
         opens = u8(p, 13) & (tcp.SYN | tcp.ACK) == tcp.SYN
         return FORWARDED, u32(p, 0), SYN if opens else 0
-    if not need(p, 8):
+    if left < udp.LENGTH or not need(p, udp.LENGTH):
         return TRUNCATED, 0, 0
     return FORWARDED, u32(p, 0), 0
