@@ -1,4 +1,4 @@
-"""The ladder's programs and the same in C: built, filled and run, for the benchmark and for the test that they are equal.
+"""The ladder's programs and the same in C: built, filled and run, for the benchmark and for the test of equality.
 
 Rule of this file: one entry in LADDER for each program: which packets it is measured on, and what its maps hold then.
 
