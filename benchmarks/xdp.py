@@ -1,6 +1,6 @@
 """XDP programs made of Python against the same in C; and what a dropped packet costs, by where it is dropped.
 
-    python benchmarks/xdp.py [--rounds 15] [--part ladder | drop] [--json chapters/recorded/xdp.json]
+    python -m benchmarks.xdp [--rounds 15] [--part ladder | drop] [--json chapters/recorded/xdp.json]
 
 The ladder: every program runs in the kernel (BPF_PROG_TEST_RUN), made by lbcore and made by clang -O2, then compiled by
 numba for user space, in the book's machine, and as plain Python. Rounds and ratios are those of `lbcore.measure`. The
@@ -183,7 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     lack = lacking()
     if lack:
-        print(f"benchmarks/xdp.py {lack}")
+        print(f"benchmarks.xdp {lack}")
         return 2
 
     samples: Samples = {}
@@ -198,7 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
         tables += xdp_drop.tables(drops)
     print(*tables, sep="\n\n")
     if options.json:
-        command = "python benchmarks/xdp.py" + (f" --part {options.part}" if options.part else "")
+        command = "python -m benchmarks.xdp" + (f" --part {options.part}" if options.part else "")
         print("\nwritten:", record(options.json.stem, samples, command, folder=options.json.parent).name)
     return 0
 

@@ -10,10 +10,10 @@ sending alone costs is taken off within each round: that is the same blast into 
 nothing. The receiving socket is read by the same thread, batch by batch: no wake-up and no change of context, which is
 the least that a socket can cost.
 
-Two blasts, because a veth is no network card. *Frames* are pages without a socket buffer, 64 at a time, as a driver has
-them: XDP's native mode drops them as they are, and everybody else first builds the socket buffer. *Packets of a socket*,
-as a host of the test-bed sends them, have theirs already: native XDP then has nothing to save, and because it wants more
-room in front of a packet than a socket leaves, it even copies.
+Two blasts, because a veth is no network card. *Frames* are pages without a socket buffer, 64 at a time, as a driver
+has them: XDP's native mode drops them as they are, and everybody else first has the socket buffer built. *Packets of a
+socket*, as a host of the test-bed sends them, have theirs already: native XDP then has nothing to save, and because it
+wants more room in front of a packet than a socket leaves, it even copies.
 
 Trap. Here each packet of a socket is a soft interrupt of its own. It is the order that a card would share, and the
 frames' ratios more than the sockets'; no figure here is a card's speed.
@@ -145,7 +145,7 @@ ENDS: dict[str, Callable[[ExitStack, Host], End]] = {
 }
 
 
-# ------------------------------------------------------------------------------------------------------------ the cables
+# ----------------------------------------------------------------------------------------------------------- the cables
 class Way(NamedTuple):
     """send: takes how many packets, returns how many went out."""
 
@@ -219,7 +219,7 @@ def receive_in_batches(name: str) -> None:
         fcntl.ioctl(control, SIOCETHTOOL, struct.pack("=16sQ16x", name.encode(), addressof(value)))  # struct ifreq
 
 
-# -------------------------------------------------------------------------------------------------------------- the blast
+# ------------------------------------------------------------------------------------------------------------ the blast
 class Drop(NamedTuple):
     """One blast: packets sent and counted at their end, nanoseconds of CPU time for a packet."""
 
@@ -284,7 +284,7 @@ def measure(rounds: int, packets: int) -> Drops:
     return drops
 
 
-# -------------------------------------------------------------------------------------------------------------- the result
+# ----------------------------------------------------------------------------------------------------------- the result
 def beyond(drops: Drops, what: str, name: str) -> list[float]:
     """Nanoseconds of a packet beyond sending it, round by round."""
     pairs = zip(drops[what, name], drops[what, ALONE], strict=True)
