@@ -6,7 +6,9 @@ The ladder: every program runs in the kernel (BPF_PROG_TEST_RUN), made by lbcore
 numba for user space, in the book's machine, and as plain Python. Rounds and ratios are those of `lbcore.measure`. The
 kernel's loop around the program costs more than most programs, and a ratio of two sums that are mostly loop would look
 better than it is. So the empty program runs in every round, and the ratio to look at, the last one, is of what remains
-when its time is taken off.
+when its time is taken off. The machine's time is mostly for laying out the packet.
+
+Trap. Whoever has the kernel count runs (`kernel.statistics`) adds some 50 ns to every run on the machine: not now.
 
 The drop: see `xdp_drop`. Exit status: 0, 2 without a C compiler or without the rights that all this takes.
 """
@@ -198,7 +200,9 @@ def main(arguments: list[str] | None = None) -> int:
         tables += xdp_drop.tables(drops)
     print(*tables, sep="\n\n")
     if options.json:
-        command = "python -m benchmarks.xdp" + (f" --part {options.part}" if options.part else "")
+        asked = {name: value for name, value in vars(options).items() if value not in (None, parser.get_default(name))}
+        told = (f" --{name} {value}" for name, value in asked.items() if name != "json")
+        command = "python -m benchmarks.xdp" + "".join(told)
         print("\nwritten:", record(options.json.stem, samples, command, folder=options.json.parent).name)
     return 0
 
