@@ -12,8 +12,8 @@ the least that a socket can cost.
 
 Two blasts, because a veth is no network card. *Frames* are pages without a socket buffer, 64 at a time, as a driver
 has them: XDP's native mode drops them as they are, and everybody else first has the socket buffer built. *Packets of a
-socket*, as a host of the test-bed sends them, have theirs already: what native XDP saves elsewhere was spent before, and
-where the packet has less room in front than XDP wants (256 bytes), a veth copies it first.
+socket*, as a host of the test-bed sends them, have theirs already, so what native XDP saves elsewhere is spent; and
+where a packet has less room in front than XDP wants (256 bytes), a veth copies it first.
 
 Trap. Here each packet of a socket is a soft interrupt of its own. It is the order that a card would share, and the
 frames' ratios more than the sockets'; no figure here is a card's speed.
