@@ -167,7 +167,9 @@ class Balancer:
 
     def _tables(self) -> Tables:
         c = self.config
-        services = [(words_of(s.address), s.port << 8 | PROTOCOLS[s.protocol], n, flags_of(s)) for n, s in enumerate(c.services)]
+        services = [
+            (words_of(s.address), s.port << 8 | PROTOCOLS[s.protocol], n, flags_of(s)) for n, s in enumerate(c.services)
+        ]
         anywhere = [(address, 0, n, 0) for address, _, n, _ in services]
         rows = {(a, service): (n, f) for a, service, n, f in [*anywhere, *services]}
         size = 1 << (2 * len(rows)).bit_length()
@@ -245,5 +247,3 @@ def check(config: Config) -> None:
             words_of(backend.address), ethernet_of(backend.ethernet)
             if not 0 <= backend.port <= 65535:
                 raise BadConfig(f"port {backend.port} of backend {backend.address}: 0 (as the client's) to 65535")
-
-

@@ -94,9 +94,7 @@ def handle(context: Any, t: Any, modes: int) -> int:
 
 
 @portable
-def choice_of(
-    context: Any, t: Any, flow: Flow, seen: Flow, number: int, service: int, s: Settings
-) -> int:
+def choice_of(context: Any, t: Any, flow: Flow, seen: Flow, number: int, service: int, s: Settings) -> int:
     """By QUIC server id where the service says so and the packet has a known one, else as `choose` says.
 
     The id wins over what was remembered, and is remembered: packets without one, and errors, follow it.
@@ -162,7 +160,9 @@ def send_translated(
     )
     backend_port = backend.port if backend.port else flow.destination_port
     if mode == flags.FULL_NAT:
-        high, low = (word64(0), word64(0xFFFF_0000_0000 | s.source4)) if flow.version == 4 else (s.source6_high, s.source6_low)
+        high, low = (
+            (word64(0), word64(0xFFFF_0000_0000 | s.source4)) if flow.version == 4 else (s.source6_high, s.source6_low)
+        )
         port = source_port(t, flow, backend, backend_port, high, low, way, s)
         if port == 0:
             return NO_PORT

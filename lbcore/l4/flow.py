@@ -19,7 +19,7 @@ from typing import NamedTuple
 from lbcore.l4.reasons import ECHO, FORWARDED, FRAGMENT, MALFORMED, NOT_IP, NOT_OURS, OPTIONS, TRUNCATED, TTL
 from lbcore.wire import ethernet, icmp, ipv4, ipv6, tcp, udp
 from lbcore.wire.portable import portable
-from lbcore.wire.seam import View, advance, need, u8, u16, u32, u64
+from lbcore.wire.seam import View, advance, need, settled, u8, u16, u32, u64
 from lbcore.wire.words import word64
 
 MAPPED = 0xFFFF_0000_0000
@@ -63,8 +63,8 @@ def parse(p: View) -> Flow:
         return Flow(NOT_IP, 0, 0, 0, 0, 0, 0, 0, none, none, none, none, 0, 0, 0)
     q = advance(p, link.header_length)
     if link.ethertype == ethernet.IPV4:
-        return _ipv4(q, link.header_length)
-    return _ipv6(q, link.header_length)
+        return _ipv4(q, settled(link.header_length, 32))
+    return _ipv6(q, settled(link.header_length, 32))
 
 
 @portable
@@ -153,7 +153,7 @@ def _ipv6(p: View, link: int) -> Flow:
         reason,
         link,
         6,
-        link + ip.header_length,
+        settled(link + ip.header_length, 4096),
         ip.total_length,
         ip.traffic_class,
         ip.hop_limit,

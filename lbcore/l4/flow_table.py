@@ -90,9 +90,7 @@ def find(table: FlowTable, hash32: int, key: tuple[int, int, int, int, int]) -> 
 
 
 @portable
-def put(
-    table: FlowTable, hash32: int, key: tuple[int, int, int, int, int], now: int, idle: int, backend: int
-) -> int:
+def put(table: FlowTable, hash32: int, key: tuple[int, int, int, int, int], now: int, idle: int, backend: int) -> int:
     """Write an entry, over the one of the same key if there is one: its row.
 
     now: nanoseconds; idle: an entry not seen for so many is no longer in use.

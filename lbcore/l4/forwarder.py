@@ -46,7 +46,12 @@ class Forwarder:
         self.balancer = config if isinstance(config, Balancer) else Balancer(config)
 
     def process(
-        self, frames: npt.NDArray[np.uint8], lengths: npt.NDArray[np.int64], *, headroom: int = HEADROOM, now: int | None = None
+        self,
+        frames: npt.NDArray[np.uint8],
+        lengths: npt.NDArray[np.int64],
+        *,
+        headroom: int = HEADROOM,
+        now: int | None = None,
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Handle a batch in place: (verdicts uint8[n], starts int64[n], lengths int64[n]) as they are afterwards.
 

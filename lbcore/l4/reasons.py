@@ -57,13 +57,11 @@ TEXT = {
 }
 
 ACTION = {
-    reason: TX
-    if reason <= Reason.ECHO
-    else PASS
-    if reason in (Reason.NOT_IP, Reason.NOT_OURS)
-    else DROP
+    reason: TX if reason <= Reason.ECHO else PASS if reason in (Reason.NOT_IP, Reason.NOT_OURS) else DROP
     for reason in Reason
 }
 
-FORWARDED, REPLY, ECHO, NOT_IP, NOT_OURS, TRUNCATED, MALFORMED, OPTIONS, FRAGMENT, TTL = (int(r) for r in list(Reason)[:10])
+FORWARDED, REPLY, ECHO, NOT_IP, NOT_OURS, TRUNCATED, MALFORMED, OPTIONS, FRAGMENT, TTL = (
+    int(r) for r in list(Reason)[:10]
+)
 TOO_BIG, NO_BACKEND, NO_ROOM, NO_PORT, FAMILY, LIMITED = (int(r) for r in list(Reason)[10:])

@@ -107,7 +107,7 @@ def counters(maps: Mapping[str, Any], balancer: Balancer) -> dict[str, Any]:
 class InKernel:
     """A balancer as an XDP program in the kernel: a context manager that detaches and closes everything.
 
-        with InKernel(config) as lb, lb.attach("eth0"): ...
+    with InKernel(config) as lb, lb.attach("eth0"): ...
     """
 
     def __init__(self, config: Config | Balancer) -> None:

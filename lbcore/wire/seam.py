@@ -117,6 +117,15 @@ def grow_tail(context: Frame, n: int) -> bool:
     return True
 
 
+def settled(n: int, below: int) -> int:
+    """n itself, 0 <= n < below, a power of two. In the kernel: a number of which no more than that is known.
+
+    The verifier follows every path with what it knows on it, and a distance that came about in twenty ways makes twenty
+    paths of all that follows. Where ways meet again, settle what differs.
+    """
+    return n
+
+
 def lookup(table: Any, key: int) -> tuple[bool, int]:
     """(True, table[key]) for a key the table has, else (False, 0). A sequence or numpy array; in the kernel, a map."""
     return (True, int(table[key])) if 0 <= key < len(table) else (False, 0)

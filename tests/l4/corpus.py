@@ -75,8 +75,16 @@ def client_packet(random):
     vip = random.choice((VIP6, VIP6, OTHER6, "2001:db8:80::77") if six else (VIP4, VIP4, VIP4, OTHER4, "198.51.100.9"))
     client = f"2001:db8:c::{random.randrange(1, 9)}" if six else f"198.51.100.{random.randrange(1, 9)}"
     port = random.choice((1234, 5555, 40_000, 65_000))
-    ip = IPv6(src=client, dst=vip, hlim=random.choice((64, 64, 64, 1, 0)), tc=random.choice((0, 0xB8))) if six else IP(
-        src=client, dst=vip, ttl=random.choice((64, 64, 64, 1, 0)), tos=random.choice((0, 0x2E)), id=random.randrange(99)
+    ip = (
+        IPv6(src=client, dst=vip, hlim=random.choice((64, 64, 64, 1, 0)), tc=random.choice((0, 0xB8)))
+        if six
+        else IP(
+            src=client,
+            dst=vip,
+            ttl=random.choice((64, 64, 64, 1, 0)),
+            tos=random.choice((0, 0x2E)),
+            id=random.randrange(99),
+        )
     )
     kind = random.random()
     data = Raw(random.randbytes(random.choice((0, 1, 7, 40, 300))))
@@ -84,7 +92,10 @@ def client_packet(random):
         to = random.choice((80, 80, 80, 81, 8443))
         rest = TCP(sport=port, dport=to, flags=random.choice(("S", "A", "A", "PA", "FA", "R", "SA"))) / data
     elif kind < 0.8:
-        rest = UDP(sport=port, dport=random.choice((53, 99, 1000)), **random.choice(({}, {} if six else {"chksum": 0}))) / data
+        rest = (
+            UDP(sport=port, dport=random.choice((53, 99, 1000)), **random.choice(({}, {} if six else {"chksum": 0})))
+            / data
+        )
     elif kind < 0.9:
         rest = UDP(sport=port, dport=443) / Raw(quic(random))
     elif kind < 0.95:
@@ -95,7 +106,9 @@ def client_packet(random):
             error = random.choice((ICMPv6PacketTooBig(mtu=1280), ICMPv6TimeExceeded()))
             rest = error / Raw(bytes(IPv6(src=vip, dst=client) / inner))
         else:
-            rest = ICMP(type=random.choice((3, 11, 5, 12)), code=4) / Raw(bytes(IP(src=vip, dst=client) / inner)[: random.choice((28, 60))])
+            rest = ICMP(type=random.choice((3, 11, 5, 12)), code=4) / Raw(
+                bytes(IP(src=vip, dst=client) / inner)[: random.choice((28, 60))]
+            )
         if random.random() < 0.5:
             ip.src = "2001:db8:f::1" if six else "192.0.2.1"
     if six and random.random() < 0.1:
@@ -118,7 +131,9 @@ def damaged(random, frame):
     if random.random() < 0.4:
         del changed[random.randrange(14, len(changed) + 1) :]
     for _ in range(random.choice((0, 1, 1, 2))):
-        changed[random.randrange(min(len(changed), 80))] = random.choice((0, 1, 6, 17, 0x45, 0x46, random.randrange(256)))
+        changed[random.randrange(min(len(changed), 80))] = random.choice(
+            (0, 1, 6, 17, 0x45, 0x46, random.randrange(256))
+        )
     return bytes(changed)
 
 

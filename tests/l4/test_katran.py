@@ -23,9 +23,13 @@ pytestmark = needs.vectors("katran")
 @cache
 def config(mode):
     told = vectors.load("katran/config.json")
-    pools = {name: [Backend(address) for address in addresses] for name, addresses in told["reals"].items()} | {None: []}
+    pools = {name: [Backend(address) for address in addresses] for name, addresses in told["reals"].items()} | {
+        None: []
+    }
     services = [
-        Service(vip["ip"], vip["port"], vip["proto"], mode, pools[vip["reals"]], sum(FLAGS[f] for f in vip.get("flags", ())))
+        Service(
+            vip["ip"], vip["port"], vip["proto"], mode, pools[vip["reals"]], sum(FLAGS[f] for f in vip.get("flags", ()))
+        )
         for vip in told["vips"]
     ]
     ids = {int(number): address for number, address in told["quic_server_ids"].items() if number != "note"}

@@ -45,5 +45,3 @@ def test_verdicts_bytes_and_counters_are_the_same(name):
     wanted += [reasons.REPLY] if name in ("nat", "full_nat") else []
     missed = [reasons.Reason(reason).name for reason in wanted if not ends[reason]]
     assert not missed, "the packets do not reach all that they should"
-
-
