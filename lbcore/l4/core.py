@@ -36,7 +36,7 @@ from lbcore.l4.reasons import (
 )
 from lbcore.l4.tables import Backend, Settings, Way
 from lbcore.l4.tunnel import encapsulate, is_ipv4
-from lbcore.wire import quic
+from lbcore.wire import ethernet, quic
 from lbcore.wire.portable import portable
 from lbcore.wire.seam import advance, need, size_of, view
 from lbcore.wire.words import int64, mod64, word64
@@ -81,7 +81,7 @@ def handle(context: Any, t: Any, modes: int) -> int:
     if number < 0:
         return reply(context, t, flow) if modes & TRANSLATING else NOT_OURS
     s = tables.settings(t)
-    if size_of(p) > s.max_frame:
+    if size_of(view(context)) > s.max_frame:
         return TOO_BIG
     seen = normal(flow, service)
     chosen = choice_of(context, t, flow, seen, number, service, s)
@@ -123,13 +123,13 @@ def send(
 ) -> int:
     """Bring the packet on its way in the service's mode."""
     mode = service & flags.MODE
-    ethernet = backend.ethernet if backend.ethernet else s.gateway
+    mac = backend.ethernet if backend.ethernet else s.gateway
     if modes & 1 << flags.DSR and mode == flags.DSR:
-        return send_direct(context, ethernet)
+        return send_direct(context, mac)
     if modes & TUNNELS and mode >= flags.IPIP:
-        return encapsulate(context, flow, service, backend, ethernet, s)
+        return encapsulate(context, flow, service, backend, mac, s)
     if modes & TRANSLATING and mode <= flags.FULL_NAT:
-        return send_translated(context, t, flow, number, mode, backend, ethernet, s)
+        return send_translated(context, t, flow, number, mode, backend, mac, s)
     return NOT_OURS
 
 
@@ -141,14 +141,15 @@ def send_translated(
     number: int,
     mode: int,
     backend: Backend,
-    ethernet: int,
+    mac: int,
     s: Settings,
 ) -> int:
     """NAT and full NAT towards the backend; sees to it that replies find back."""
     if is_ipv4(backend.high, backend.low) != (flow.version == 4):
         return FAMILY
     high, low, port = flow.source_high, flow.source_low, flow.source_port
-    client = source_of(view(context)) if need(view(context), 14) else 0
+    p = view(context)
+    client = source_of(p) if need(p, ethernet.LENGTH) else 0
     way = Way(
         1,
         flow.destination_high,
@@ -171,7 +172,7 @@ def send_translated(
         hash32, key = hash_of(back, s.seed, s.seed6), key_of(back)
         if not flow.flags & QUOTED and not tables.way_back(t, hash32, key).found:
             tables.remember_way(t, hash32, key, way, tables.now(t))
-    return translate(context, flow, Ends(high, low, backend.high, backend.low, port << 16 | backend_port), ethernet)
+    return translate(context, flow, Ends(high, low, backend.high, backend.low, port << 16 | backend_port), mac)
 
 
 @portable

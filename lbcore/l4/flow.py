@@ -62,9 +62,25 @@ def parse(p: View) -> Flow:
     if link.verdict or (link.ethertype != ethernet.IPV4 and link.ethertype != ethernet.IPV6):
         return Flow(NOT_IP, 0, 0, 0, 0, 0, 0, 0, none, none, none, none, 0, 0, 0)
     q = advance(p, link.header_length)
-    if link.ethertype == ethernet.IPV4:
-        return _ipv4(q, settled(link.header_length, 32))
-    return _ipv6(q, settled(link.header_length, 32))
+    flow = _ipv4(q, link.header_length) if link.ethertype == ethernet.IPV4 else _ipv6(q, link.header_length)
+    # Every kind of packet goes the same way from here on: let the verifier see one way, not one for each kind.
+    return Flow(
+        flow.reason,
+        settled(flow.link, 32),
+        settled(flow.version, 8),
+        settled(flow.transport, 4096),
+        flow.length,
+        flow.tos,
+        flow.ttl,
+        settled(flow.protocol, 256),
+        flow.source_high,
+        flow.source_low,
+        flow.destination_high,
+        flow.destination_low,
+        flow.source_port,
+        flow.destination_port,
+        settled(flow.flags, 4),
+    )
 
 
 @portable
@@ -153,7 +169,7 @@ def _ipv6(p: View, link: int) -> Flow:
         reason,
         link,
         6,
-        settled(link + ip.header_length, 4096),
+        link + ip.header_length,
         ip.total_length,
         ip.traffic_class,
         ip.hop_limit,

@@ -204,9 +204,11 @@ def _forget(context, n):
     """n turned around and back again, with nothing that LLVM sees between: the verifier does not follow that."""
 
     def codegen(context, b, signature, values):
-        turned = b.bswap(values[0])
-        hidden = b.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [turned], side_effect=False)
-        return b.bswap(hidden)
+        # Volatile, so that both turns stay where they are written: where the ways meet.
+        def hidden(word):
+            return b.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [word], side_effect=True)
+
+        return hidden(b.bswap(hidden(b.bswap(values[0]))))
 
     return types.int64(types.int64), codegen
 
