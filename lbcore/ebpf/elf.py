@@ -27,10 +27,11 @@ from lbcore.ebpf.object import BadObject, CoreRelocation, Function, Line, Object
 
 __all__ = ["BadObject", "read"]
 
+STRUCT_OPS = ".struct_ops"
 SHARED = ".text"
 """The section of functions that are called; elsewhere, functions are programs."""
-NOTHING, ADDRESS, CALL = 0, 1, 10
-"""Types of relocations in code: R_BPF_NONE, R_BPF_64_64 in a wide load, R_BPF_64_32 in a call."""
+ANY, ADDRESS, CALL = 0, 1, 10
+"""Types of relocations in code: R_BPF_64_64 in a wide load, R_BPF_64_32 in a call; early compilers wrote 0."""
 MOST_SLOTS = 1 << 21
 """Of all programs of an object together: each has copies of what it calls, so a small file could ask for very much."""
 
@@ -61,7 +62,7 @@ def read(data: bytes) -> Object:
     linker = Linker(file, types, extension, maps)
     programs = tuple(linker.link(entry) for entry in linker.entries())
     if not programs and not maps.specs:
-        raise BadObject("ELF file", "programs", 0, "no program and no map: was it compiled with -target bpf?")
+        raise _empty(file)
     return Object(
         elf=data,
         programs=programs,
@@ -70,6 +71,14 @@ def read(data: bytes) -> Object:
         btf=_placed(file, types) if types else b"",
         data_sections={section.name: section.data for section in maps.data.values()},
     )
+
+
+def _empty(file: File) -> BadObject:
+    for section in file.sections:
+        if section.name.startswith(STRUCT_OPS):
+            why = "it holds a table of functions for the kernel, which this reader does not know; no program, no map"
+            return BadObject(section.name, "name of the section", section.name, why)
+    return BadObject("ELF file", "programs", 0, "no program and no map: was it compiled with -target bpf?")
 
 
 def _types(file: File) -> tuple[Btf | None, Extension]:
@@ -110,8 +119,8 @@ class Linker:
         for function in _functions(self.file, section):
             self.functions[section.index, function.start] = function
         for relocation in self.file.relocations(section):
-            if relocation.type == NOTHING:
-                continue
+            if relocation.type == ANY and not relocation.symbol.name:
+                continue  # R_BPF_NONE: nothing is wanted
             slot = _slot(section.name, "r_offset", relocation.offset)
             self.wanted[section.index, slot] = relocation.type, relocation.symbol
 
@@ -176,7 +185,7 @@ class Linker:
             if callee is None:
                 return self._inside(code, slot, instruction, target), None
             return replace(instruction, imm=place(callee) - at - 1), None
-        if kind not in (ADDRESS, CALL):
+        if kind not in (ANY, ADDRESS, CALL):
             raise self._bad(
                 code, slot, "type of relocation", kind, f"{ADDRESS} (an address) or {CALL} (a call) is wanted"
             )

@@ -16,6 +16,7 @@ MAPS = ("", "hash", "array", "prog_array", "perf_event_array", "percpu_hash", "p
         "stack", "sk_storage", "devmap_hash", "struct_ops", "ringbuf", "inode_storage", "task_storage", "bloom_filter",
         "user_ringbuf", "cgrp_storage", "arena", "insn_array")  # fmt: skip
 """Kinds of maps by number; the first is none."""
+NESTED = ("array_of_maps", "hash_of_maps")
 PER_CPU = ("percpu_hash", "percpu_array", "lru_percpu_hash", "percpu_cgroup_storage")
 
 PROGRAMS = ("", "socket", "kprobe", "tc", "action", "tracepoint", "xdp", "perf_event", "cgroup_skb", "cgroup_sock",
