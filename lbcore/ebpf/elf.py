@@ -23,11 +23,12 @@ from lbcore.ebpf import btf, elf_file, elf_maps, isa, kinds
 from lbcore.ebpf.btf import Btf, Extension
 from lbcore.ebpf.elf_file import File, Section, Symbol
 from lbcore.ebpf.isa import SLOT, Instruction
-from lbcore.ebpf.object import BadObject, CoreRelocation, Function, Line, Object, Program, Relocation
+from lbcore.ebpf.object import BadObject, CoreRelocation, Function, Line, MapSpec, Object, Program, Relocation
 
 __all__ = ["BadObject", "read"]
 
 STRUCT_OPS = ".struct_ops"
+SETTINGS = ".kconfig"
 SHARED = ".text"
 """The section of functions that are called; elsewhere, functions are programs."""
 ANY, ADDRESS, CALL = 0, 1, 10
@@ -61,6 +62,7 @@ def read(data: bytes) -> Object:
     maps = elf_maps.read(file, types)
     linker = Linker(file, types, extension, maps)
     programs = tuple(linker.link(entry) for entry in linker.entries())
+    _check_entries(maps.specs, {program.name for program in programs})
     if not programs and not maps.specs:
         raise _empty(file)
     return Object(
@@ -71,6 +73,19 @@ def read(data: bytes) -> Object:
         btf=_placed(file, types) if types else b"",
         data_sections={section.name: section.data for section in maps.data.values()},
     )
+
+
+def _check_entries(specs: tuple[MapSpec, ...], programs: set[str]) -> None:
+    """What a map is to start with must be there, and have a place in it."""
+    maps = {spec.name for spec in specs}
+    for spec in specs:
+        for index, name in spec.entries:
+            if name not in (maps if spec.inner else programs):
+                what = "maps" if spec.inner else "programs"
+                raise BadObject(elf_maps.SPECIFIED, f"values[{index}] of map {spec.name}", name, f"no such {what} here")
+            if index >= spec.max_entries or spec.key_size != elf_maps.WORD:
+                why = f"it has {spec.max_entries} entries, and keys of {spec.key_size} bytes; numbers of 4 are wanted"
+                raise BadObject(elf_maps.SPECIFIED, f"index in values of map {spec.name}", index, why)
 
 
 def _empty(file: File) -> BadObject:
@@ -107,6 +122,7 @@ class Linker:
         self.functions: dict[tuple[int, int], Code] = {}
         self.wanted: dict[tuple[int, int], tuple[int, Symbol]] = {}
         self.room = MOST_SLOTS
+        self.settings = _settings(types)
         for section in file.sections:
             if section.type == elf_file.PROGBITS and section.flags & elf_file.EXECUTE and section.data:
                 self._add(section)
@@ -194,7 +210,8 @@ class Linker:
                 code, slot, "opcode", instruction.opcode, f"a relocation ({symbol.name}) wants a wide load or a call"
             )
         if symbol.section == elf_file.UNDEFINED:
-            return instruction, Relocation(at, symbol.name, "kernel")
+            kind_of = "setting" if symbol.name in self.settings else "kernel"
+            return instruction, Relocation(at, symbol.name, kind_of, symbol.binding == elf_file.WEAK)
         if instruction.wide:
             return self._address(code, slot, instruction, symbol, at, place)
         start = _slot(code.section.name, f"value of symbol {symbol.name}", symbol.value) + instruction.imm + 1
@@ -257,6 +274,12 @@ class Linker:
         for slot, (number, access, kind, *_) in _moved(self.core, moved):
             if self.types:
                 yield CoreRelocation(slot, number, self.types.string(access), kind)
+
+
+def _settings(types: Btf | None) -> set[str]:
+    """The variables that stand for the kernel's configuration."""
+    section = types.named(SETTINGS, btf.DATA_SECTION) if types else None
+    return {types.type(number).name for number, _, _ in section.rows} if types and section else set()
 
 
 Records = dict[int, list[tuple[int, tuple[int, ...]]]]

@@ -35,6 +35,7 @@ BATCH = 4096
 UNSUPPORTED = (errno.EINVAL, errno.EOPNOTSUPP, 524)
 """How a kind of map says that it knows no batches; 524 is the kernel's ENOTSUPP."""
 PER_CPU_ALIGNMENT = 8
+SIZED = ("array", "percpu_array", "hash", "percpu_hash", "lru_hash", "lru_percpu_hash", "lpm_trie", "queue", "stack")
 INDEX, NO_PREALLOC = 4, 1
 """Bytes in the key of an array; the flag without which the kernel makes no LPM trie."""
 BUSY, DISCARD, RECORD_HEADER = 1 << 31, 1 << 30, 8
@@ -300,6 +301,7 @@ def _suspects(spec: MapSpec) -> tuple[tuple[bool, str], ...]:
     return (
         (spec.kind in kinds.NESTED and spec.inner is None, f"it holds maps, and of what kind is not said{whole}"),
         (not spec.max_entries and spec.kind != "perf_event_array", f"how many entries is left to who loads it{whole}"),
+        (not spec.value_size and spec.kind in SIZED, "a value of this kind has at least a byte"),
         (indexed and spec.key_size != INDEX, f"the key of this kind has {INDEX} bytes, a number"),
         (
             spec.kind == "lpm_trie" and not spec.flags & NO_PREALLOC,

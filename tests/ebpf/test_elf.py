@@ -20,7 +20,7 @@ from tests import needs
 from tests.ebpf.compiled import c
 
 pytestmark = needs.command("clang")
-OBJECTS = ("many", "legacy", "bad", "kernel_types", "extern")
+OBJECTS = ("many", "legacy", "bad", "kernel_types", "extern", "kernel_names", "tails", "legacy_nested")
 
 
 def readelf(option: str, data: bytes, tmp_path: Path) -> list[list[str]]:
@@ -163,6 +163,32 @@ def test_btf_gets_sizes_and_places() -> None:
         places = [(at, size) for _, at, size in section.rows]
         assert places == sorted(places)
         assert all(at + size <= len(content) for at, size in places)
+
+
+def test_early_compilers_gave_relocations_no_type() -> None:
+    data = bytearray(c("legacy"))
+    file = elf_file.parse(bytes(data))
+    offset = struct.unpack_from("<Q", data, 40)[0]
+    for table in file.sections:
+        if table.name == ".relxdp_old":
+            at, size = elf_file.SECTION_HEADER.unpack_from(data, offset + 64 * table.index)[4:6]
+            for entry in range(at, at + size, 16):
+                assert struct.unpack_from("<I", data, entry + 8)[0] == elf.ADDRESS
+                data[entry + 8] = elf.ANY
+    assert elf.read(bytes(data)).programs == elf.read(c("legacy")).programs
+
+
+def test_types_that_are_only_declared_are_left_out() -> None:
+    """All others keep their numbers; the kernel would take none of them else."""
+    data = c("kernel_names")
+    section = elf_file.parse(data).section(".BTF")
+    assert section is not None
+    before, after = btf.parse(section.data), btf.parse(elf.read(data).btf)
+    gone = {one.number for one, other in zip(before.types, after.types, strict=True) if one.kind != other.kind}
+    names = {before.type(number).name for number in gone}
+    assert {".ksyms", ".kconfig", "no_such_function", "LINUX_KERNEL_VERSION", "tcp_v4_rcv"} <= names
+    assert all(after.type(number)[1:5] == ("", btf.POINTER, 0, ()) for number in gone)
+    assert "license" in {one.name for one in after.types}
 
 
 @pytest.mark.parametrize("name", OBJECTS)

@@ -110,7 +110,8 @@ def test_what_cannot_be_loaded_is_refused_in_words() -> None:
     with pytest.raises(BadObject, match="symbol is 'elsewhere': declared extern"):
         kernel.load(elf.read(c("extern")))
     plain = Program("p", "xdp", "xdp", assemble("r0 = 0\nexit"))
-    for section, kind, words in (("mine", "", "tells no kind"), ("fentry/do_fork", "tracing", "one function")):
+    hooks = (("fentry/no_fork", "tracing", "have no no_fork"), ("freplace/one", "ext", "for one program"))
+    for section, kind, words in (("mine", "", "tells no kind"), *hooks):
         with pytest.raises(BadObject, match=words):
             kernel.load(Object(b"", (replace(plain, section=section, kind=kind),)))
     with kernel.load(Object(b"", (replace(plain, section="mine", kind=""),)), kind="xdp") as program:
@@ -119,6 +120,39 @@ def test_what_cannot_be_loaded_is_refused_in_words() -> None:
         kernel.load(Object(b"", (plain,)), "q")
     with kernel.load(Object(b"", (plain,))) as program, pytest.raises(OSError, match="at least 14"):
         program.test_run(bytes(3))
+
+
+def test_names_of_the_kernels_are_looked_up() -> None:
+    """Functions, addresses and hooks; what is weak may be missing, as long as nobody goes there."""
+    compiled = elf.read(c("kernel_names"))
+    for name, verdict in (("calls", 3), ("weak", 5), ("address", 6)):
+        with kernel.load(compiled, name) as program:
+            assert program.test_run(bytes(64)).verdict == verdict
+    for name in ("watches", "walks"):
+        kernel.load(compiled, name).close()
+    with pytest.raises(kernel.Rejected, match=r"has not got this function(?s:.)*return no_such_function"):
+        kernel.load(compiled, "asks_for_what_is_not_there")
+    for name, words in (("configured", "how the kernel was configured"), ("waits", "have no no_such_function")):
+        with pytest.raises(BadObject, match=words):
+            kernel.load(compiled, name)
+
+
+@pytest.mark.parametrize("options", [(), ("-DSAMPLES",)])
+def test_maps_of_maps_of_old(options: tuple[str, ...]) -> None:
+    compiled = elf.read(c("legacy_nested", *options))
+    outer = next(spec for spec in compiled.maps if spec.name == "c_outer")
+    assert outer.inner == MapSpec("b_held", "hash", 8, 16, 3)
+    with kernel.load(compiled) as program:
+        assert program.test_run(bytes(64)).verdict == 2
+        program.maps["c_outer"][word(1)] = word(program.maps["b_held"].fd)
+        assert program.test_run(bytes(64)).verdict == 1
+
+
+def test_maps_of_programs_start_with_what_the_object_names() -> None:
+    with kernel.load(elf.read(c("tails")), "first") as program:
+        assert sorted(program.maps["steps"]) == [word(1), word(3)]
+        assert program.test_run(bytes(64), repeat=4).verdict == 5
+        assert program.maps["shared"].as_array("<u8").tolist() == [4]
 
 
 def test_statistics_count_runs() -> None:
@@ -204,27 +238,68 @@ def test_walking_and_batches_see_the_same(kind: str, flags: int, monkeypatch: py
         assert in_batches[word(5) if kind == "array" else word(32) + word(5)] == word(25)
 
 
+def in_a_mount_namespace(script: str, where: Path) -> str:
+    """What a Python script prints whose BPF file system is at `where`; the machine's own stays as it is."""
+    head = f"""
+import os, subprocess
+from pathlib import Path
+where = Path({str(where)!r})
+subprocess.run(["mount", "-t", "bpf", "bpf", where], check=True)
+"""
+    command = ["unshare", "--mount", sys.executable, "-c", head + script]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_a_pinned_map_outlives_its_process(tmp_path: Path) -> None:
-    """In a mount namespace of its own, so that the machine's BPF file system stays as it is."""
-    script = f"""
-import os, subprocess, sys
+    script = """
 from lbcore.ebpf.maps_kernel import KernelMap
 from lbcore.ebpf.object import MapSpec
-subprocess.run(["mount", "-t", "bpf", "bpf", {str(tmp_path)!r}], check=True)
-path = {str(tmp_path)!r} + "/kept"
 if os.fork() == 0:
     with KernelMap.create(MapSpec("kept", "hash", 4, 8, 5)) as map_:
         map_[b"abcd"] = b"12345678"
-        map_.pin(path)
+        map_.pin(where / "kept")
     os._exit(0)
 assert os.wait()[1] == 0
-with KernelMap.open(path) as map_:
+with KernelMap.open(where / "kept") as map_:
     print(map_.spec, dict(map_))
 """
-    done = subprocess.run(["unshare", "--mount", sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "name='kept', kind='hash', key_size=4, value_size=8, max_entries=5" in done.stdout
-    assert "{b'abcd': b'12345678'}" in done.stdout
+    printed = in_a_mount_namespace(script, tmp_path)
+    assert "name='kept', kind='hash', key_size=4, value_size=8, max_entries=5" in printed
+    assert "{b'abcd': b'12345678'}" in printed
+
+
+def test_maps_are_pinned_and_found_only_if_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "object"
+    path.write_bytes(c("tails"))
+    fs = tmp_path / "fs"
+    fs.mkdir()
+    script = f"""
+from lbcore.ebpf import elf, kernel
+from lbcore.ebpf.maps_kernel import KernelMap
+from lbcore.ebpf.object import MapSpec
+source = elf.read(Path({str(path)!r}).read_bytes())
+with kernel.load(source, "second") as program:
+    program.test_run(bytes(64))
+print((where / "shared").exists())
+for _ in range(3):
+    with kernel.load(source, "second", pins=where) as program:
+        program.test_run(bytes(64))
+        print((where / "shared").exists(), program.maps["shared"].as_array("<u8"))
+(where / "shared").unlink()
+with KernelMap.create(MapSpec("shared", "array", 4, 4, 1)) as other:
+    other.pin(where / "shared")
+before = os.listdir("/proc/self/fd")
+try:
+    kernel.load(source, "second", pins=where)
+except ValueError as error:
+    print(error)
+assert os.listdir("/proc/self/fd") == before
+"""
+    *lines, refusal = in_a_mount_namespace(script, fs).splitlines()
+    assert lines == ["False", "True [1]", "True [2]", "True [3]"]
+    assert "value_size of the pinned map is 4, and the object wants 8" in refusal
 
 
 def test_a_map_that_cannot_be_says_why() -> None:
