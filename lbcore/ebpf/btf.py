@@ -115,16 +115,17 @@ class Btf:
         """The first type of this name and kind."""
         return next((found for found in self.types if found.kind == kind and found.name == name), None)
 
-    def placed(self, sizes: Mapping[str, int], places: Mapping[str, int]) -> bytes:
-        """The section as the kernel takes it: sizes of data sections and places of variables filled in, both by name,
+    def placed(self, sizes: Mapping[str, int], places: Mapping[tuple[str, str], int]) -> bytes:
+        """The section as the kernel takes it: sizes of data sections and places of variables filled in, by name
 
-        and nothing declared extern.
+        and by (name of the section, name), and nothing declared extern.
         """
         data = bytearray(self.data)
         for section in self.types:
             if section.kind != DATA_SECTION or section.name not in sizes:
                 continue
-            rows = [(number, places.get(self.type(number).name, at), size) for number, at, size in section.rows]
+            names = [(section.name, self.type(number).name) for number, _, _ in section.rows]
+            rows = [(row[0], places.get(name, row[1]), row[2]) for name, row in zip(names, section.rows, strict=True)]
             WORD.pack_into(data, section.offset + 8, sizes[section.name])
             for i, row in enumerate(sorted(rows, key=lambda row: row[1])):
                 TRIPLE.pack_into(data, section.offset + TYPE.size + i * TRIPLE.size, *row)

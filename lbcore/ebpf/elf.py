@@ -111,7 +111,8 @@ def _license(file: File) -> str:
 
 def _placed(file: File, types: Btf) -> bytes:
     sizes = {section.name: len(section.data) for section in file.sections}
-    return types.placed(sizes, {symbol.name: symbol.value for symbol in file.symbols if symbol.type == elf_file.OBJECT})
+    objects = [one for one in file.symbols if one.type == elf_file.OBJECT and 0 < one.section < elf_file.RESERVED]
+    return types.placed(sizes, {(file.sections[one.section].name, one.name): one.value for one in objects})
 
 
 class Linker:
