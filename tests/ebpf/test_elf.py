@@ -178,6 +178,17 @@ def test_early_compilers_gave_relocations_no_type() -> None:
     assert elf.read(bytes(data)).programs == elf.read(c("legacy")).programs
 
 
+def test_a_symbol_outside_of_all_sections_says_nothing_of_a_variable() -> None:
+    data = c("many")
+    file, changed = elf_file.parse(data), bytearray(data)
+    offset = struct.unpack_from("<Q", data, 40)[0]
+    (table,) = (section for section in file.sections if section.type == elf_file.SYMTAB)
+    at = elf_file.SECTION_HEADER.unpack_from(data, offset + 64 * table.index)[4]
+    (number,) = (i for i, symbol in enumerate(file.symbols) if symbol.name == "licence")
+    struct.pack_into("<HQ", changed, at + elf_file.SYMBOL.size * number + 6, elf_file.RESERVED, 1 << 40)
+    assert elf.read(bytes(changed)).btf == elf.read(data).btf
+
+
 def test_types_that_are_only_declared_are_left_out() -> None:
     """All others keep their numbers; the kernel would take none of them else."""
     data = c("kernel_names")
@@ -215,7 +226,7 @@ def places(data: bytes) -> list[tuple[int, int]]:
     return found
 
 
-WILD = st.sampled_from((0, 1, 7, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF))
+WILD = st.sampled_from((0, 1, 7, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, 1 << 60, -1))
 
 
 @given(st.data())

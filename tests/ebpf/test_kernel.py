@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import struct
 import subprocess
@@ -10,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 
-from lbcore.ebpf import btf, elf, isa, kernel, maps_memory, storage
+from lbcore.ebpf import btf, elf, isa, kernel, maps_memory, storage, system_call
 from lbcore.ebpf.assembler import assemble
 from lbcore.ebpf.machine import Machine
 from lbcore.ebpf.maps_kernel import KernelMap, possible_cpus
@@ -162,6 +165,43 @@ def test_statistics_count_runs() -> None:
         assert program.statistics.nanoseconds > 0
         assert program.machine_code
         assert isa.decode(program.translated)
+
+
+class Failing:
+    """The C library, whose system calls from number `first` on fail: one of them, or all."""
+
+    def __init__(self, real: Any, first: int, code: int, *, once: bool) -> None:
+        self.real, self.first, self.code, self.once, self.calls = real, first, code, once, 0
+
+    def syscall(self, *arguments: Any) -> int:
+        self.calls += 1
+        if self.calls == self.first or (self.calls > self.first and not self.once):
+            ctypes.set_errno(self.code)
+            return -1
+        return int(self.real.syscall(*arguments))
+
+
+@pytest.mark.parametrize(("name", "program"), [("many", "count"), ("tails", "first"), ("kernel_types", "place")])
+@pytest.mark.parametrize("once", [True, False])
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOSPC])
+def test_nothing_is_left_open_whichever_call_fails(
+    name: str, program: str, once: bool, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, real = elf.read(c(name)), system_call._libc()
+    before = os.listdir("/proc/self/fd")
+    failures = 0
+    for first in range(1, 100):
+        library = Failing(real, first, code, once=once)
+        monkeypatch.setattr(system_call, "_libc", lambda library=library: library)
+        try:
+            kernel.load(source, program).close()
+        except (OSError, BadObject):
+            failures += 1
+        assert os.listdir("/proc/self/fd") == before, f"call {first}"
+        if library.calls < first:
+            break
+    assert library.calls < first
+    assert failures
 
 
 DICTIONARIES = ("hash", "lru_hash")
