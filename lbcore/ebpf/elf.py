@@ -29,8 +29,8 @@ __all__ = ["BadObject", "read"]
 
 STRUCT_OPS = ".struct_ops"
 SETTINGS = ".kconfig"
-SHARED = ".text"
-"""The section of functions that are called; elsewhere, functions are programs."""
+SHARED = (".text", ".text.")
+"""How names of sections of functions that are called are or begin; elsewhere, functions are programs."""
 ANY, ADDRESS, CALL = 0, 1, 10
 """Types of relocations in code: R_BPF_64_64 in a wide load, R_BPF_64_32 in a call; early compilers wrote 0."""
 MOST_SLOTS = 1 << 21
@@ -144,7 +144,9 @@ class Linker:
     def entries(self) -> list[Code]:
         """The programs: exported functions outside .text, or, where all are in .text, those that are exported."""
         exported = [code for code in self.functions.values() if code.exported]
-        return [code for code in exported if code.section.name != SHARED] or exported
+        name, prefix = SHARED
+        programs = [one for one in exported if one.section.name != name and not one.section.name.startswith(prefix)]
+        return programs or exported
 
     def link(self, entry: Code) -> Program:
         """One program and what it calls, in the order in which calls to it are met."""

@@ -119,7 +119,9 @@ def _explain(program: Program, call: Any, error: OSError) -> int:
     text = log.tobytes().split(b"\0")[0].decode(errors="replace")
     if text.strip():
         raise Rejected(program, text) from error
-    raise OSError(error.errno, f"program {program.name} ({program.kind}): {error.strerror}") from error
+    # The verifier has not said a word: it was not asked.
+    why = f"; has this kernel programs of kind {program.kind}?" if error.errno == errno.EINVAL else ""
+    raise OSError(error.errno, f"program {program.name} ({program.kind}): {error.strerror}{why}") from error
 
 
 class _Debugging(NamedTuple):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from lbcore.ebpf import btf, elf, elf_file, isa, maps_memory
 from lbcore.ebpf.machine import Machine
 from lbcore.ebpf.object import BadObject, MapSpec
+from lbcore.ebpf.program import VmError
 from tests import needs
 from tests.ebpf.compiled import c
 
@@ -114,9 +115,22 @@ def test_the_machine_runs_what_clang_made() -> None:
     assert second.run(packet).verdict == 3 * 5 + 40 + 1 + 20
 
 
+def test_the_machine_has_nothing_of_the_kernels() -> None:
+    """What is weak is missing; everything else is refused by name."""
+    programs = {program.name: program for program in elf.read(c("kernel_names")).programs}
+    tc = {name: replace(program, kind="tc") for name, program in programs.items()}
+    assert Machine(tc["weak"]).run(bytes(64)).verdict == 5
+    with pytest.raises(VmError, match="no kernel here"):
+        Machine(tc["asks_for_what_is_not_there"]).run(bytes(64))
+    for name, symbol in (("calls", "bpf_rdonly_cast"), ("configured", "LINUX_KERNEL_VERSION")):
+        with pytest.raises(ValueError, match=f"'{symbol}': the program wants it of the kernel"):
+            Machine(tc[name])
+
+
 def test_linking_knows_no_order() -> None:
     """An object whose sections come in another order means the same."""
     plain, sections = elf.read(c("many")), elf.read(c("many", "-ffunction-sections"))
+    assert [program.name for program in sections.programs] == [program.name for program in plain.programs]
     by_name = {program.name: program for program in sections.programs}
     for program in plain.programs:
         assert by_name[program.name].code == program.code
