@@ -112,7 +112,7 @@ def bpf(attributes: Attributes) -> int:
     result = int(_libc().syscall(number, attributes.command, ctypes.byref(attributes), sizeof(attributes)))
     if result < 0:
         code = ctypes.get_errno()
-        hint = "; it takes root, or CAP_BPF and CAP_NET_ADMIN" if code == errno.EPERM else ""
+        hint = "; it takes root, or CAP_BPF and CAP_NET_ADMIN (to trace: CAP_PERFMON)" if code == errno.EPERM else ""
         raise OSError(code, f"bpf(2), {type(attributes).__name__}: {_words(code)}{hint}")
     return result
 
