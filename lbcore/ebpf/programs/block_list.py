@@ -4,7 +4,9 @@
     rules4.update((24, 0x0A010200), ALLOW)         but 10.1.2.0/24 is not
 
 Theory. A trie walks along the bits of an address and remembers the last prefix it met that has a rule: as many steps as
-bits at most, however many rules there are. So an exception is just a longer prefix, and no order of rules matters.
+bits at most, however many rules there are. So an exception is just a longer prefix, and no order of rules matters. An
+allow list is the same table with one rule more: the prefix of every address, `(0, 0)`, is blocked, and who may come in
+is an exception.
 
 Traps. What it cannot read it drops: else one VLAN tag too many would be the way around. And the address is read from
 the packet: whoever sends it can write there what they like.
