@@ -58,20 +58,6 @@ def in_python(program: Source) -> tuple[list[tuple[int, bytes]], dict[str, dict[
     return results, entries({name: one.storage for name, one in program.maps.items()})
 
 
-def in_python(program: Source) -> tuple[list[tuple[int, bytes]], dict[str, dict[bytes, int]]]:
-    results = []
-    for packet in packets():
-        frame = Frame(packet)
-        results.append((int(program(frame)), bytes(frame)))
-    return results, entries({name: one.storage for name, one in program.maps.items()})
-
-
-def prepare(program: Source) -> None:
-    empty(program.maps)
-    if program is block_list:
-        give_rules()
-
-
 @each
 def test_the_machine_does_what_python_does(program: Source) -> None:
     prepare(program)
