@@ -24,7 +24,7 @@ Traps
 """
 
 # What numba compiles has no annotations.
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 from __future__ import annotations
 
 import ctypes
@@ -35,7 +35,7 @@ import struct
 import time
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +46,6 @@ from lbcore.ebpf.contexts import XDP_TX
 from lbcore.ebpf.programs.to_user_space import to_user_space
 from lbcore.l4.drivers import driver, rings, umem
 from lbcore.l4.drivers.driver import (
-    wait,
     END,
     HIGHEST,
     LOWEST,
@@ -56,6 +55,7 @@ from lbcore.l4.drivers.driver import (
     SENT,
     SENT_BYTES,
     START,
+    wait,
 )
 from lbcore.l4.drivers.mapping import Mapping
 from lbcore.l4.drivers.ordered import POLLIN, copy_bytes, receive_now, send_now, wait_readable
@@ -236,8 +236,12 @@ def _rings(made: socket.socket, size: int, stack: ExitStack) -> dict[int, Ring]:
         producer, consumer, entries, flags = told[4 * place : 4 * place + 4]
         words = WORDS[option]
         pages = _mapped(stack, entries + size * words * 8, made.fileno(), PAGE_OFFSETS[option])
-        indexes = [pages.array(np.uint32, 1, at) for at in (producer, consumer, flags)]
-        found[option] = Ring(*indexes, pages.array(np.uint64, size * words, entries).reshape(size, words))
+        found[option] = Ring(
+            producer=pages.array(np.uint32, 1, producer),
+            consumer=pages.array(np.uint32, 1, consumer),
+            flags=pages.array(np.uint32, 1, flags),
+            entries=pages.array(np.uint64, size * words, entries).reshape(size, words),
+        )
     return found
 
 
@@ -245,7 +249,7 @@ def _rings(made: socket.socket, size: int, stack: ExitStack) -> dict[int, Ring]:
 
 
 @register_jitable
-def _reclaim(port: Any) -> None:
+def _reclaim(port):
     """Frames that were sent are free."""
     done, first = rings.filled(port.completion), rings.taken(port.completion)
     for i in range(done):
@@ -255,7 +259,7 @@ def _reclaim(port: Any) -> None:
 
 
 @register_jitable
-def _refill(port: Any) -> None:
+def _refill(port):
     """Lend the kernel free frames, until it has half of all."""
     ring = port.fill
     lent = len(ring.entries) - rings.room(ring)
@@ -267,7 +271,7 @@ def _refill(port: Any) -> None:
 
 
 @register_jitable
-def _kick(port: Any) -> None:
+def _kick(port):
     """Have the kernel send what is on the ring; give up when a call does not help, or it needs none."""
     for _ in range(KICKS):
         left = rings.room(port.tx)
@@ -301,7 +305,7 @@ def _receive(port, packets):
 
 
 @register_jitable
-def _placed(port: Any, packet: Any, length: int) -> int:
+def _placed(port, packet, length):
     """The offset of a packet in the port's memory, where a foreign one is copied to; -1 if that cannot be."""
     base = umem.address(port.umem, 0)
     if umem.owns(port.umem, packet[START]):

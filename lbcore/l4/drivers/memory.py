@@ -8,12 +8,13 @@ and the list still has the original for the next turn.
 """
 
 # What numba compiles has no annotations.
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -65,9 +66,7 @@ class Memory:
     slots: packets that may be with somebody at once.
     """
 
-    def __init__(
-        self, frames: Iterable[bytes] = (), *, turns: int = 1, slots: int = 256, keep: int = 1 << 24
-    ) -> None:
+    def __init__(self, frames: Iterable[bytes] = (), *, turns: int = 1, slots: int = 256, keep: int = 1 << 24) -> None:
         packets = list(frames)
         lengths = np.array([len(packet) for packet in packets], np.int64)
         longest = max(2048, int(lengths.max(initial=0)) + HEADROOM + TAILROOM)
@@ -90,7 +89,7 @@ class Memory:
     def sent(self) -> list[bytes]:
         """What was sent so far."""
         ends = self.port.ends[: self.port.state[KEPT] + 1]
-        return [self.port.target[a:b].tobytes() for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [self.port.target[a:b].tobytes() for a, b in pairwise(ends)]
 
     def statistics(self) -> dict[str, int]:
         return driver.counted(self.port.counters)
@@ -126,7 +125,7 @@ def _receive(port, packets):
 
 
 @register_jitable
-def _give_back(port: Any, lowest: int) -> None:
+def _give_back(port, lowest):
     """The slot at this address is free, if it is one of the port's."""
     offset = np.int64(np.uint64(lowest) - np.uint64(port.slots.ctypes.data))
     if 0 <= offset < port.slots.size:

@@ -13,7 +13,7 @@ therefore declared by name, to be found again by the linker, not taken from ctyp
 """
 
 # What numba compiles has no annotations.
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 from __future__ import annotations
 
 from typing import Any
@@ -82,19 +82,19 @@ _poll = types.ExternalFunction("poll", _int(_word, types.uint64, _int))
 
 
 @register_jitable
-def send_now(fd: int) -> bool:
+def send_now(fd):
     """sendto(2) of nothing, which tells a socket with rings to look at them. Whether it had no complaint."""
     return _sendto(fd, 0, 0, MSG_DONTWAIT, 0, 0) >= 0
 
 
 @register_jitable
-def receive_now(fd: int) -> bool:
+def receive_now(fd):
     """recvfrom(2) of nothing: the same for what comes in."""
     return _recvfrom(fd, 0, 0, MSG_DONTWAIT, 0, 0) >= 0
 
 
 @register_jitable
-def wait_readable(polled: Any, milliseconds: int) -> bool:
+def wait_readable(polled, milliseconds):
     """poll(2) until there is something to read (-1: for ever). polled: int32[2], a struct pollfd (descriptor, POLLIN).
 
     A negative descriptor is nobody: then this only waits. A signal ends it early.

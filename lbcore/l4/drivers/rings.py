@@ -12,10 +12,10 @@ Trap. Each side must have its own index to itself: two threads that produce into
 """
 
 # What numba compiles has no annotations.
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +46,7 @@ def new(size: int, words: int = 1) -> Ring:
 
 
 @register_jitable
-def slot(ring: Any, index: int) -> int:
+def slot(ring, index):
     """The row of the entry with this index."""
     return index & (len(ring.entries) - 1)
 
@@ -55,19 +55,19 @@ def slot(ring: Any, index: int) -> int:
 
 
 @register_jitable
-def made(ring: Any) -> int:
+def made(ring):
     """The index of the next entry to write."""
     return np.int64(ring.producer[0])
 
 
 @register_jitable
-def room(ring: Any) -> int:
+def room(ring):
     """How many entries can be written."""
     return len(ring.entries) - ((made(ring) - load_acquire(ring.consumer, 0)) & MASK32)
 
 
 @register_jitable
-def publish(ring: Any, count: int) -> None:
+def publish(ring, count):
     """The next `count` entries, written before, are the consumer's now."""
     store_release(ring.producer, 0, made(ring) + count)
 
@@ -76,24 +76,24 @@ def publish(ring: Any, count: int) -> None:
 
 
 @register_jitable
-def taken(ring: Any) -> int:
+def taken(ring):
     """The index of the next entry to read."""
     return np.int64(ring.consumer[0])
 
 
 @register_jitable
-def filled(ring: Any) -> int:
+def filled(ring):
     """How many entries can be read."""
     return (load_acquire(ring.producer, 0) - taken(ring)) & MASK32
 
 
 @register_jitable
-def consume(ring: Any, count: int) -> None:
+def consume(ring, count):
     """The next `count` entries, read before, are the producer's again."""
     store_release(ring.consumer, 0, taken(ring) + count)
 
 
 @register_jitable
-def asleep(ring: Any) -> bool:
+def asleep(ring):
     """Does the kernel want to be told of new entries?"""
     return load_acquire(ring.flags, 0) & NEED_WAKEUP != 0

@@ -12,10 +12,10 @@ then be written over each other.
 """
 
 # What numba compiles has no annotations.
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,32 +41,32 @@ def new(memory: npt.NDArray[np.uint8], size: int) -> Umem:
 
 
 @register_jitable
-def address(umem: Any, offset: int) -> int:
+def address(umem, offset):
     """Where the byte at this offset is, as uint64."""
     return np.uint64(umem.memory.ctypes.data) + np.uint64(offset)
 
 
 @register_jitable
-def owns(umem: Any, place: int) -> bool:
+def owns(umem, place):
     """Is the byte at this address (uint64) one of the memory's?"""
     return np.uint64(place) - np.uint64(umem.memory.ctypes.data) < np.uint64(len(umem.memory))
 
 
 @register_jitable
-def frame_of(umem: Any, offset: int) -> int:
+def frame_of(umem, offset):
     """The frame in which an offset lies: its first byte."""
     return np.uint64(offset) & ~np.uint64(umem.state[SIZE] - 1)
 
 
 @register_jitable
-def take(umem: Any) -> int:
+def take(umem):
     """A frame from the stack, which must not be empty."""
     umem.state[FREE] -= 1
     return umem.free[umem.state[FREE]]
 
 
 @register_jitable
-def give(umem: Any, offset: int) -> None:
+def give(umem, offset):
     """The frame in which this offset lies is free."""
     umem.free[umem.state[FREE]] = frame_of(umem, offset)
     umem.state[FREE] += 1
