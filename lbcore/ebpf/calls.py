@@ -10,19 +10,33 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from errno import E2BIG, EINVAL, ENOENT
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import Any, Protocol
 
 from lbcore.ebpf import memory, ring, signatures
-from lbcore.ebpf.memory import Fault
-from lbcore.ebpf.program import MAX_TAIL_CALLS, TailCall
+from lbcore.ebpf.memory import Fault, Memory
+from lbcore.ebpf.packet import Packet
+from lbcore.ebpf.program import MAX_TAIL_CALLS, Program, TailCall
 from lbcore.ebpf.storage import Map
 
-if TYPE_CHECKING:
-    from lbcore.ebpf.engine import Vm
-    from lbcore.ebpf.packet import Packet
-
 XDP_ABORTED, XDP_REDIRECT = 0, 4
-MAX_ADJUST = 1 << 16
+
+
+class Vm(Protocol):
+    """What helpers need of the machine that calls them: `engine.Vm`, which has the meaning of each name."""
+
+    memory: Memory
+    maps: list[Map]
+    numbers: dict[int, int]
+    clock: Callable[[], int]
+    random: Random
+    printed: list[str]
+    programs: dict[int, Program]
+    tail_calls: int
+    packet: Packet | None
+
+    def handle(self, index: int) -> int: ...
+    def value_address(self, map_: Map, slot: int) -> int: ...
 
 
 # ---- maps ----

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,11 +31,9 @@ from lbcore.ebpf.access import (
 )
 from lbcore.ebpf.isa import Instruction
 from lbcore.ebpf.memory import Fault, Memory, Region
+from lbcore.ebpf.packet import Packet
 from lbcore.ebpf.program import MASK64, Ended, Program, TailCall, VmError
 from lbcore.ebpf.storage import Map
-
-if TYPE_CHECKING:
-    from lbcore.ebpf.packet import Packet
 
 LIMIT = 1_000_000
 """Instructions a program may execute: as many as the kernel's verifier is ready to look at."""

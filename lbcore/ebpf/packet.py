@@ -42,11 +42,12 @@ class Layout(NamedTuple):
     queue: int
     length: int | None = None
     protocol: int | None = None
+    mark: int | None = None
 
 
 XDP_MD = Layout(size=24, data=0, data_end=4, data_meta=8, interface=12, queue=16)
 """struct xdp_md; egress_ifindex, at 20, stays 0."""
-SK_BUFF = Layout(size=192, data=76, data_end=80, data_meta=140, interface=40, queue=12, length=0, protocol=16)
+SK_BUFF = Layout(size=192, data=76, data_end=80, data_meta=140, interface=40, queue=12, length=0, protocol=16, mark=8)
 """struct __sk_buff; `interface` is its ifindex."""
 
 
@@ -58,8 +59,9 @@ class Packet:
     """
 
     def __init__(
-        self, where: Memory, data: bytes, layout: Layout = XDP_MD, *, interface: int = 1, queue: int = 0
-    ) -> None:
+        self, where: Memory, data: bytes, layout: Layout = XDP_MD, *, interface: int = 1, queue: int = 0,
+        mark: int = 0,
+    ) -> None:  # fmt: skip
         room = max(FRAME, HEADROOM + len(data) + TAIL_RESERVED)
         self.memory, self.layout = where, layout
         self.buffer = np.zeros(room, np.uint8)
@@ -77,7 +79,15 @@ class Packet:
         if layout.length is not None and layout.protocol is not None:
             self._field(layout.length, len(data))
             self._field(layout.protocol, int.from_bytes(data[12:14], "little"))
+        if layout.mark is not None:
+            self._field(layout.mark, mark)
         self._publish()
+
+    @property
+    def mark(self) -> int:
+        """The mark that the packet has now; 0 where it has none."""
+        at = self.layout.mark
+        return 0 if at is None else int.from_bytes(self.context[at : at + 4].tobytes(), "little")
 
     def __bytes__(self) -> bytes:
         return self.buffer[self.data : self.end].tobytes()
