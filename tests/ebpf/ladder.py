@@ -62,9 +62,10 @@ def empty(maps: dict[str, Map]) -> None:
                 del one.storage[key]
 
 
-def six(text: str) -> tuple[int, ...]:
+def six(text: str) -> tuple[int, int]:
+    """An address as two words."""
     number = int(ip_address(text))
-    return tuple(number >> shift & 0xFFFFFFFF for shift in (96, 64, 32, 0))
+    return number >> 64, number & (1 << 64) - 1
 
 
 def give_rules() -> None:

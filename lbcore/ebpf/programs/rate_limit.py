@@ -23,7 +23,7 @@ from lbcore.ebpf import maps
 from lbcore.ebpf.compiler import xdp
 from lbcore.ebpf.contexts import XDP_DROP, XDP_PASS
 from lbcore.ebpf.helpers import ktime_get_ns
-from lbcore.ebpf.maps import B64, U64
+from lbcore.ebpf.maps import B128, U64
 from lbcore.wire import ethernet, ipv4, ipv6
 from lbcore.wire.portable import portable
 from lbcore.wire.seam import View, advance, view
@@ -36,7 +36,7 @@ FULL = BURST * TOKEN
 MAPPED = 0xFFFF << 32
 """With an IPv4 address behind it: the low word of its IPv4-mapped IPv6 address."""
 
-buckets = maps.lru_hash("buckets", 65_536, key=(B64, B64), value=(U64, U64))
+buckets = maps.lru_hash("buckets", 65_536, key=B128, value=(U64, U64))
 """Source, as a 128-bit address -> (when it was looked at, what was in it then), both in nanoseconds."""
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from lbcore.ebpf import maps
 from lbcore.ebpf.compiler import xdp
 from lbcore.ebpf.contexts import XDP_PASS
+from lbcore.wire.seam import queue_of
 
 QUEUES = 64
 
@@ -23,4 +24,4 @@ sockets = maps.xskmap("sockets", QUEUES)
 
 @xdp
 def to_user_space(context: Any) -> int:
-    return sockets.redirect(0, XDP_PASS)
+    return sockets.redirect(queue_of(context), XDP_PASS)

@@ -41,7 +41,10 @@ from lbcore.l4.drivers import driver
 from lbcore.l4.drivers.driver import (
     END,
     HIGHEST,
+    INTERFACE,
     LOWEST,
+    MARK,
+    QUEUE,
     RECEIVED,
     RECEIVED_BYTES,
     REFUSED,
@@ -71,7 +74,7 @@ HEADROOM = 256
 class Port(NamedTuple):
     """words: uint32[n] and octets: uint8[4 n], the same memory: blocks to receive, then slots to send.
 
-    held: int64[blocks], packets of each block that were not given back. state: int64[8], as below; polled: int32[2].
+    held: int64[blocks], packets of each block that were not given back. state: int64[9], as below; polled: int32[2].
     """
 
     words: npt.NDArray[np.uint32]
@@ -82,9 +85,9 @@ class Port(NamedTuple):
     counters: npt.NDArray[np.int64]
 
 
-BLOCK_SIZE, SLOT_SIZE, SLOTS, FIRST_SLOT, BLOCK, LEFT, AT, SLOT = range(8)
-"""state: bytes of a block and of a slot; how many slots, and the byte where they begin; the block to read from, packets
-left in it, the next one's byte; the slot to send from."""
+BLOCK_SIZE, SLOT_SIZE, SLOTS, FIRST_SLOT, INDEX, BLOCK, LEFT, AT, SLOT = range(9)
+"""state: bytes of a block and of a slot; how many slots, and the byte where they begin; the interface's index; the block to
+read from, packets left in it, the next one's byte; the slot to send from."""
 
 
 class AfPacket:
@@ -116,7 +119,10 @@ class AfPacket:
                 words=pages.array(np.uint32, pages.size // 4),
                 octets=pages.array(np.uint8, pages.size),
                 held=np.zeros(blocks, np.int64),
-                state=np.array([block_size, slot_size, slots, blocks * block_size, 0, 0, 0, 0], np.int64),
+                state=np.array(
+                    [block_size, slot_size, slots, blocks * block_size, socket.if_nametoindex(interface), 0, 0, 0, 0],
+                    np.int64,
+                ),
                 polled=np.array([self._socket.fileno(), POLLIN], np.int32),
                 counters=np.zeros(len(driver.COUNTERS), np.int64),
             )
@@ -218,11 +224,10 @@ def _receive(port, packets):
         begin = at + (np.int64(port.words[word + MAC_OFFSET]) & 0xFFFF)
         end = begin + np.int64(port.words[word + LENGTH_HERE])
         begin = _tagged(port, at, begin)
-        packets[count, START], packets[count, END] = base + np.uint64(begin), base + np.uint64(end)
-        packets[count, LOWEST], packets[count, HIGHEST] = (
-            base + np.uint64(at + HEADER_AND_ADDRESS),
-            base + np.uint64(end),
-        )
+        packets[count, START] = base + np.uint64(begin)
+        packets[count, END] = packets[count, HIGHEST] = base + np.uint64(end)
+        packets[count, LOWEST] = base + np.uint64(at + HEADER_AND_ADDRESS)
+        packets[count, INTERFACE], packets[count, QUEUE], packets[count, MARK] = state[INDEX], 0, 0
         port.counters[RECEIVED_BYTES] += end - begin
         count += 1
         state[AT] += np.int64(port.words[word + NEXT_OFFSET])

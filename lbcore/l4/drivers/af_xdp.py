@@ -48,7 +48,10 @@ from lbcore.l4.drivers import driver, rings, umem
 from lbcore.l4.drivers.driver import (
     END,
     HIGHEST,
+    INTERFACE,
     LOWEST,
+    MARK,
+    QUEUE,
     RECEIVED,
     RECEIVED_BYTES,
     REFUSED,
@@ -99,6 +102,8 @@ class Port(NamedTuple):
     fill: Ring
     completion: Ring
     umem: Umem
+    place: npt.NDArray[np.int64]
+    """int64[2]: interface and queue."""
     polled: npt.NDArray[np.int32]
     busy: npt.NDArray[np.int64]
     """int64[1]: 1 where looking for packets makes the kernel look for them, in the caller's own time."""
@@ -135,9 +140,10 @@ class AfXdp:
             if busy_poll:
                 for option, value in ((PREFER_BUSY_POLL, 1), (BUSY_POLL, busy_poll), (BUSY_POLL_BUDGET, 64)):
                     self._socket.setsockopt(socket.SOL_SOCKET, option, value)
-            self._bind(socket.if_nametoindex(interface), mode)
+            index = socket.if_nametoindex(interface)
+            self._bind(index, mode)
             self.port = Port(
-                made[RX], made[TX], made[FILL], made[COMPLETION], memory,
+                made[RX], made[TX], made[FILL], made[COMPLETION], memory, place=np.array([index, queue], np.int64),
                 polled=np.array([self.fd, POLLIN], np.int32), busy=np.array([busy_poll > 0], np.int64),
                 counters=np.zeros(len(driver.COUNTERS), np.int64),
             )  # fmt: skip
@@ -297,6 +303,7 @@ def _receive(port, packets):
         packets[i, HIGHEST] = packets[i, LOWEST] + size
         packets[i, START] = umem.address(port.umem, offset)
         packets[i, END] = packets[i, START] + length
+        packets[i, INTERFACE], packets[i, QUEUE], packets[i, MARK] = port.place[0], port.place[1], 0
         port.counters[RECEIVED_BYTES] += np.int64(length)
     if count:
         rings.consume(ring, count)

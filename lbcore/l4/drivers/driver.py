@@ -1,7 +1,7 @@
 """What every source of packets can do, and how packet code reaches it from compiled loops.
 
     with AfXdp("eth0") as driver:
-        count = receive(driver.port, packets)          packets: uint64[n, 4], one seam cell for each packet
+        count = receive(driver.port, packets)          packets = batch(64): a seam cell for each packet
         ...                                            look at them, rewrite them where they lie, decide
         send(driver.port, packets, verdicts, count)
 
@@ -10,8 +10,8 @@ Rule of this file: names and meaning. Each driver says in its own file what the 
 Theory. A driver has two halves. The Python half opens and closes. The other half is its `port`: a named tuple of numpy
 arrays that compiled code works on without Python and without its lock. The operations below are chosen by the type of
 the port when a loop is compiled (`overload`), so the same loop runs on every driver and calls nothing indirectly.
-Packets stay where the driver has them, and a row of `packets` says where: the packet's start, its end, and the first
-and the last byte around it that may be used: the cell of `wire.seam_numba`.
+Packets stay where the driver has them, and a row of `packets` says where: a cell of `wire.seam_numba`, ready for
+`memory_context(packets[i])`: the packet's start, its end, the bytes around it that may be used, and where it came in.
 
 Trap. What was received is the caller's until it is sent or released, once: what is forgotten is lost to the driver,
 what is given back twice is somebody else's packet the second time.
@@ -32,12 +32,13 @@ from numba.extending import overload
 
 from lbcore.ebpf.contexts import XDP_TX
 from lbcore.jit import kernel
+from lbcore.wire.seam_numba import CELL
 
 COUNTERS = ("received", "received bytes", "sent", "sent bytes", "refused")
 """refused: packets that were to be sent and could not: too long, too short, or no frame was free for a copy."""
 RECEIVED, RECEIVED_BYTES, SENT, SENT_BYTES, REFUSED = range(len(COUNTERS))
-START, END, LOWEST, HIGHEST = range(4)
-"""The words of a packet's row: addresses; LOWEST and HIGHEST bound the bytes that may be used."""
+START, END, LOWEST, HIGHEST, INTERFACE, QUEUE, MARK = range(CELL)
+"""Words of a row: four addresses, LOWEST and HIGHEST around the bytes that may be used; and where the packet came in."""
 SHORTEST = 14
 """Bytes of an Ethernet header."""
 
@@ -82,7 +83,7 @@ def _wait(port, milliseconds):
 
 @kernel
 def receive(port: Any, packets: Any) -> int:
-    """Fill rows of `packets` (uint64[n, 4]) with what has arrived; how many (0: nothing is there). Never waits."""
+    """Fill rows of `packets` (a `batch`) with what has arrived; how many (0: nothing is there). Never waits."""
     return _receive(port, packets)
 
 
@@ -122,6 +123,11 @@ def _choose(operation: Callable[..., Any], kind: type, function: Any) -> None:
 # ---- for notebooks and tests: frames as bytes ----
 
 
+def batch(size: int) -> npt.NDArray[np.uint64]:
+    """Room for `size` packets: uint64[size, CELL]."""
+    return np.zeros((size, CELL), np.uint64)
+
+
 def counted(counters: npt.NDArray[np.int64]) -> dict[str, int]:
     """The counters by name."""
     return dict(zip(COUNTERS, map(int, counters), strict=True))
@@ -129,7 +135,7 @@ def counted(counters: npt.NDArray[np.int64]) -> dict[str, int]:
 
 def read(driver: Driver, limit: int = 64) -> list[bytes]:
     """Up to `limit` packets that have arrived, copied and given back."""
-    packets = np.zeros((limit, 4), np.uint64)
+    packets = batch(limit)
     count = receive(driver.port, packets)
     frames = [content(row) for row in packets[:count]]
     release(driver.port, packets, count)
@@ -139,7 +145,10 @@ def read(driver: Driver, limit: int = 64) -> list[bytes]:
 def write(driver: Driver, frames: Sequence[bytes]) -> int:
     """Send frames; how many the driver took."""
     kept = [np.frombuffer(frame, np.uint8) for frame in frames]
-    packets = np.array([(at.ctypes.data, at.ctypes.data + len(at)) * 2 for at in kept], np.uint64).reshape(-1, 4)
+    packets = batch(len(frames))
+    for row, at in zip(packets, kept, strict=True):
+        row[START] = row[LOWEST] = at.ctypes.data
+        row[END] = row[HIGHEST] = at.ctypes.data + len(at)
     return int(send(driver.port, packets, np.full(len(frames), XDP_TX, np.uint8), len(frames)))
 
 

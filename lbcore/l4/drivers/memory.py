@@ -25,7 +25,10 @@ from lbcore.l4.drivers import driver
 from lbcore.l4.drivers.driver import (
     END,
     HIGHEST,
+    INTERFACE,
     LOWEST,
+    MARK,
+    QUEUE,
     RECEIVED,
     RECEIVED_BYTES,
     REFUSED,
@@ -114,6 +117,7 @@ def _receive(port, packets):
         begin, length = port.bounds[number], port.bounds[number + 1] - port.bounds[number]
         slot = base + np.uint64(port.free[state[FREE] - 1 - i] * size)
         packets[i, LOWEST], packets[i, HIGHEST] = slot, slot + np.uint64(size)
+        packets[i, INTERFACE], packets[i, QUEUE], packets[i, MARK] = 1, 0, 0
         packets[i, START] = slot + np.uint64(HEADROOM)
         packets[i, END] = packets[i, START] + np.uint64(length)
         copy_bytes(packets[i, START], source + np.uint64(begin), length)
