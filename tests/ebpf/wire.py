@@ -57,6 +57,15 @@ class Wire:
         self._back.send(END)
         return Seen(up_to_end(self._at_server, at_server), up_to_end(self._at_client, at_client))
 
+    def send(self, frame: bytes) -> None:
+        """From the client."""
+        self._there.send(frame)
+
+    def came_back(self, frames: Sequence[bytes]) -> bool:
+        """Wait until these are the last that the client got."""
+        until(lambda: arrived(self._at_client)[-len(frames) :] == list(frames))
+        return True
+
 
 @contextmanager
 def wire() -> Iterator[Wire]:

@@ -86,8 +86,8 @@ class Port(NamedTuple):
 
 
 BLOCK_SIZE, SLOT_SIZE, SLOTS, FIRST_SLOT, INDEX, BLOCK, LEFT, AT, SLOT = range(9)
-"""state: bytes of a block and of a slot; how many slots, and the byte where they begin; the interface's index; the block to
-read from, packets left in it, the next one's byte; the slot to send from."""
+"""state: bytes of a block and of a slot; how many slots, and the byte where they begin; the interface's index; the
+block to read from, packets left in it, the next one's byte; the slot to send from."""
 
 
 class AfPacket:
@@ -101,7 +101,7 @@ class AfPacket:
         self, interface: str, *, blocks: int = 16, block_size: int = 1 << 18, patience: int = 1, slots: int = 1024,
         slot_size: int = 2048,
     ) -> None:  # fmt: skip
-        self.interface = interface
+        self.interface, index = interface, driver.index_of(interface)
         self._dropped = {"dropped by kernel": 0, "receive ring full": 0}
         with ExitStack() as stack:
             self._socket = stack.enter_context(_open(interface))
@@ -120,7 +120,7 @@ class AfPacket:
                 octets=pages.array(np.uint8, pages.size),
                 held=np.zeros(blocks, np.int64),
                 state=np.array(
-                    [block_size, slot_size, slots, blocks * block_size, socket.if_nametoindex(interface), 0, 0, 0, 0],
+                    [block_size, slot_size, slots, blocks * block_size, index, 0, 0, 0, 0],
                     np.int64,
                 ),
                 polled=np.array([self._socket.fileno(), POLLIN], np.int32),

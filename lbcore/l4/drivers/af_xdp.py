@@ -128,6 +128,7 @@ class AfXdp:
         steer: Literal["native", "generic"] | None = None,
     ) -> None:  # fmt: skip
         _check(frames, frame_size, mode)
+        index = driver.index_of(interface)
         self.interface, self.queue = interface, queue
         self._counted: dict[str, int] = {}
         with ExitStack() as stack:
@@ -140,7 +141,6 @@ class AfXdp:
             if busy_poll:
                 for option, value in ((PREFER_BUSY_POLL, 1), (BUSY_POLL, busy_poll), (BUSY_POLL_BUDGET, 64)):
                     self._socket.setsockopt(socket.SOL_SOCKET, option, value)
-            index = socket.if_nametoindex(interface)
             self._bind(index, mode)
             self.port = Port(
                 made[RX], made[TX], made[FILL], made[COMPLETION], memory, place=np.array([index, queue], np.int64),

@@ -22,6 +22,8 @@ what is given back twice is somebody else's packet the second time.
 from __future__ import annotations
 
 import ctypes
+import errno
+import socket
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -38,7 +40,7 @@ COUNTERS = ("received", "received bytes", "sent", "sent bytes", "refused")
 """refused: packets that were to be sent and could not: too long, too short, or no frame was free for a copy."""
 RECEIVED, RECEIVED_BYTES, SENT, SENT_BYTES, REFUSED = range(len(COUNTERS))
 START, END, LOWEST, HIGHEST, INTERFACE, QUEUE, MARK = range(CELL)
-"""Words of a row: four addresses, LOWEST and HIGHEST around the bytes that may be used; and where the packet came in."""
+"""Words of a row: four addresses, LOWEST and HIGHEST around what may be used; and where the packet came in."""
 SHORTEST = 14
 """Bytes of an Ethernet header."""
 
@@ -120,17 +122,29 @@ def _choose(operation: Callable[..., Any], kind: type, function: Any) -> None:
         return function if getattr(port, "instance_class", None) is kind else None
 
 
+# ---- for drivers ----
+
+
+def index_of(interface: str) -> int:
+    """The number of an interface of this network namespace. OSError."""
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError:
+        there = ", ".join(name for _, name in socket.if_nameindex())
+        raise OSError(errno.ENODEV, f"interface {interface!r}: not here; there are: {there}") from None
+
+
+def counted(counters: npt.NDArray[np.int64]) -> dict[str, int]:
+    """The counters by name."""
+    return dict(zip(COUNTERS, map(int, counters), strict=True))
+
+
 # ---- for notebooks and tests: frames as bytes ----
 
 
 def batch(size: int) -> npt.NDArray[np.uint64]:
     """Room for `size` packets: uint64[size, CELL]."""
     return np.zeros((size, CELL), np.uint64)
-
-
-def counted(counters: npt.NDArray[np.int64]) -> dict[str, int]:
-    """The counters by name."""
-    return dict(zip(COUNTERS, map(int, counters), strict=True))
 
 
 def read(driver: Driver, limit: int = 64) -> list[bytes]:
