@@ -79,8 +79,6 @@ def consume(stop, ring, count):
 
 def test_two_threads_lose_nothing_and_keep_the_order() -> None:
     ring, count = rings.new(16), 700_000
-    for function in (produce, consume):  # compiled before the race
-        function(np.ones(1, np.uint32), ring, 0)
     with Loop(produce, ring, count) as producer, Loop(consume, ring, count) as consumer:
         for loop in (producer, consumer):
             loop._thread.join(60)

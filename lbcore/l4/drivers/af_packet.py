@@ -126,7 +126,8 @@ class AfPacket:
                 polled=np.array([self._socket.fileno(), POLLIN], np.int32),
                 counters=np.zeros(len(driver.COUNTERS), np.int64),
             )
-            stack.callback(self._silence)
+            # The descriptor's number may soon be somebody else's: the port is to forget it.
+            stack.callback(self.port.polled.__setitem__, 0, -1)
             self._socket.bind((interface, ETH_P_ALL))
             self._stack = stack.pop_all()
 
@@ -147,10 +148,6 @@ class AfPacket:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-    def _silence(self) -> None:
-        """From now on the port's descriptor is nobody's: its number may soon be somebody else's."""
-        self.port.polled[0] = -1
 
 
 def _open(interface: str) -> socket.socket:

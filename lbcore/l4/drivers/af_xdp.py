@@ -147,7 +147,8 @@ class AfXdp:
                 polled=np.array([self.fd, POLLIN], np.int32), busy=np.array([busy_poll > 0], np.int64),
                 counters=np.zeros(len(driver.COUNTERS), np.int64),
             )  # fmt: skip
-            stack.callback(self._silence)
+            # The descriptor's number may soon be somebody else's: the port is to forget it.
+            stack.callback(self.port.polled.__setitem__, 0, -1)
             wait(self.port, 0)  # lends the kernel the first frames
             if steer:
                 program = stack.enter_context(kernel.load(to_user_space.object))
@@ -181,10 +182,6 @@ class AfXdp:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-    def _silence(self) -> None:
-        """From now on the port's descriptor is nobody's: its number may soon be somebody else's."""
-        self.port.polled[0] = -1
 
     def _bind(self, index: int, mode: str) -> None:
         place = struct.pack("=HHIII", AF_XDP, MODES[mode] | USE_NEED_WAKEUP, index, self.queue, 0)

@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from numba import typeof
 from numba.extending import register_jitable
 
 from lbcore.l4.drivers.ordered import load_acquire
@@ -44,13 +45,14 @@ def stopped(stop):
 class Loop:
     """Calls `function(stop, *arguments)`, a `kernel`, in a thread until `stop` or the end of a `with`.
 
-    What the function raises is raised by `stop`; what it returned is `result` then.
+    It is compiled first, here. What the function raises is raised by `stop`; what it returned is `result` then.
     """
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.result: Any = None
         self._word = np.zeros(1, np.uint32)
         self._error: BaseException | None = None
+        function.compile(tuple(map(typeof, (self._word, *arguments))))
         self._thread = threading.Thread(target=self._run, args=(function, arguments), name=f"loop {function.__name__}")
         self._thread.start()
 
