@@ -199,8 +199,8 @@ def _fib_lookup6(context, interface, source, destination, length):
     return lookup
 
 
-for _function in (fib_lookup4, fib_lookup6):
-    _nowhere(_function, "fib_lookup", Route(0, 0, 0, 0))
+for _asking in (fib_lookup4, fib_lookup6):
+    _nowhere(_asking, "fib_lookup", Route(0, 0, 0, 0))
 for _function in (
     tcp_raw_gen_syncookie_ipv4, tcp_raw_gen_syncookie_ipv6, tcp_raw_check_syncookie_ipv4, tcp_raw_check_syncookie_ipv6,
 ):  # fmt: skip
