@@ -166,6 +166,8 @@ def _advance(p, n):
 def _grow_head(context, n):
     if isinstance(context, XdpMd):
         return lambda context, n: helpers.xdp_adjust_head(context, -n) == 0
+    if isinstance(context, SkBuff):  # the kernel has no way to cut here
+        return lambda context, n: helpers.skb_change_head(context, n, 0) == 0 if n >= 0 else False
     return None
 
 
@@ -173,4 +175,6 @@ def _grow_head(context, n):
 def _grow_tail(context, n):
     if isinstance(context, XdpMd):
         return lambda context, n: helpers.xdp_adjust_tail(context, n) == 0
+    if isinstance(context, SkBuff):
+        return lambda context, n: helpers.skb_change_tail(context, seam.length_of(context) + n, 0) == 0
     return None

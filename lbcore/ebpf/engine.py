@@ -132,8 +132,10 @@ class Vm:
         if number in self.own_helpers:
             return int(self.own_helpers[number](self, *arguments) or 0) & MASK64
         signature, helper = signatures.HELPERS.get(number), calls.HELPERS.get(number)
-        if signature is None or helper is None:
+        if signature is None:
             raise Fault(f"there is no helper {number} in this machine")
+        if helper is None:
+            raise Fault(f"{signature.name} asks the kernel, and there is none in this machine")
         return int(helper(self, *self._arguments(signature, arguments)) or 0) & MASK64
 
     def error(self, index: int, reason: str, registers: Iterable[int]) -> VmError:

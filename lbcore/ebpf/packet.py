@@ -55,7 +55,7 @@ class Packet:
     """The packet and context of one run, placed in `where`.
 
     redirect: what the last redirect helper was asked for: (map or None, key or interface). redirect_verdict: what
-    that helper returns (XDP_REDIRECT 4, TC_ACT_REDIRECT 7).
+    that helper returns (XDP_REDIRECT 4, TC_ACT_REDIRECT 7). clones: (interface, bytes) of copies that were sent.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class Packet:
         self.buffer[self.data : self.end] = np.frombuffer(data, np.uint8)
         self.context = np.zeros(layout.size, np.uint8)
         self.redirect: tuple[Map | None, int] | None = None
+        self.clones: list[tuple[int, bytes]] = []
         self.redirect_verdict = 4 if layout is XDP_MD else 7
         where.place(memory.PACKET, Region("the packet", self.buffer, origin=PACKET_START))
         where.place(memory.CONTEXT, Region("the context", self.context), writable=layout is not XDP_MD)
         self._field(layout.interface, interface)
         self._field(layout.queue, queue)
-        if layout.length is not None and layout.protocol is not None:
-            self._field(layout.length, len(data))
+        if layout.protocol is not None:
             self._field(layout.protocol, int.from_bytes(data[12:14], "little"))
         if layout.mark is not None:
             self._field(layout.mark, mark)
@@ -149,6 +149,8 @@ class Packet:
             (self.layout.data_meta, self.meta),
         ):
             self._field(field, PACKET_START + offset)
+        if self.layout.length is not None:
+            self._field(self.layout.length, self.end - self.data)
 
     def _field(self, offset: int, value: int) -> None:
         self.context[offset : offset + 4] = np.frombuffer(struct.pack("<I", value & 0xFFFFFFFF), np.uint8)

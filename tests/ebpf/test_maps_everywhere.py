@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lbcore.ebpf import compiler, maps
+from lbcore.ebpf import btf, compiler, elf_file, kernel, maps, system_call
 from lbcore.ebpf.compiler import Source, tc, xdp
 from lbcore.ebpf.contexts import XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX
 from lbcore.ebpf.errors import CompileError
@@ -304,6 +304,34 @@ def test_marks_travel_with_the_packet() -> None:
 @needs.tier(2)
 def test_the_kernel_knows_mark_and_interface() -> None:
     assert in_kernel(marks, MARKED) == in_python(marks, MARKED)
+
+
+TYPED = ("array", "percpu_array", "hash", "percpu_hash", "lru_percpu_hash", "lpm_trie")
+
+
+@needs.tier(2)
+@pytest.mark.parametrize("program", [*EVERY, by_queue, first_stage], ids=lambda program: program.__name__)
+def test_the_kernel_knows_the_types_of_keys_and_values(program: Source) -> None:
+    with kernel.load(program.object) as loaded:
+        for name, one in loaded.maps.items():
+            told = system_call.information(one.fd, system_call.MapInformation)
+            known = (told.btf_key_type_id > 0, told.btf_value_type_id > 0)
+            assert known == (one.kind in TYPED,) * 2, name
+
+
+def test_types_name_every_field() -> None:
+    types = btf.parse(elf_file.parse(addresses.object.elf).section(".BTF").data)
+    spec = next(spec for spec in addresses.object.maps if spec.name == "sessions")
+    key, value = types.type(spec.key_type), types.type(spec.value_type)
+
+    def fields(struct: btf.Type) -> list[tuple[str, str, int]]:
+        return [(types.string(name), types.type(kind).name, bits // 8) for name, kind, bits in struct.rows]
+
+    assert fields(key) == [("source_high", "__be64", 0), ("source_low", "__be64", 8), ("port", "__be16", 16)]
+    assert fields(value) == [
+        ("state", "unsigned char", 0), ("seen", "unsigned int", 4), ("id_high", "__be64", 8), ("id_low", "__be64", 16),
+    ]  # fmt: skip
+    assert (key.name, key.value, value.value) == ("sessions_key", 20, 24)
 
 
 def test_an_address_in_a_trie_begins_right_behind_the_length() -> None:
