@@ -21,6 +21,7 @@ from lbcore.ebpf.programs.parse import parse
 from lbcore.ebpf.programs.pass_all import pass_all
 from lbcore.ebpf.programs.rate_limit import rate_limit
 from lbcore.ebpf.programs.redirect import redirect
+from lbcore.wire import ethernet
 from lbcore.wire.compose import udp_frame
 from tests.wire.corpus import FRAMES
 
@@ -44,6 +45,13 @@ def packets() -> Sequence[bytes]:
             packet[random.randrange(min(len(packet), 60))] = random.choice((0, 6, 7, 17, 0x81, random.randrange(256)))
         made.append(bytes(packet))
     return made
+
+
+@cache
+def frames() -> list[bytes]:
+    """Those of them that a network stack takes at all: it drops a VLAN tag with nothing behind it."""
+    tags = (ethernet.VLAN, ethernet.PROVIDER_VLAN)
+    return [one for one in packets() if int.from_bytes(one[12:14], "big") not in tags or len(one) >= 20]
 
 
 def prepare(program: Source) -> None:

@@ -28,7 +28,7 @@ from lbcore.testbed.hosts import Host, Topology
 from lbcore.wire import ethernet
 from lbcore.wire.compose import icmp_frame
 from tests import needs
-from tests.ebpf.ladder import EVERY, TIMELESS, empty, entries, machine, packets, prepare
+from tests.ebpf.ladder import EVERY, TIMELESS, empty, entries, frames, machine, prepare
 from tests.ebpf.wire import END, PATIENCE, Seen, Wire, arrived, udp_socket, until, up_to_end, wire
 
 pytestmark = needs.tier(2)
@@ -60,12 +60,6 @@ def hosts() -> Iterator[tuple[Host, Host]]:
         net.link(client, server, ("10.0.0.1/24", "fd00::1/64"), (f"{SERVER}/24", f"{SERVER6}/64"))
         server.xdp_ready()
         yield client, server
-
-
-def frames() -> list[bytes]:
-    """Packets of all kinds that a network stack takes at all: it drops a VLAN tag with nothing behind it."""
-    tags = (ethernet.VLAN, ethernet.PROVIDER_VLAN)
-    return [one for one in packets() if int.from_bytes(one[12:14], "big") not in tags or len(one) >= 20]
 
 
 def by_machine(program: Source, sent: list[bytes], **options: Any) -> Seen:

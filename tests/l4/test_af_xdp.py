@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import errno
-import gc
-import os
 import signal
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,13 +18,13 @@ from lbcore.ebpf.programs.drop_all import drop_all
 from lbcore.ebpf.programs.pass_all import pass_all
 from lbcore.ebpf.programs.to_user_space import sockets, to_user_space
 from lbcore.l4.drivers.af_xdp import AfXdp
-from lbcore.l4.drivers.driver import INTERFACE, QUEUE, batch, content, read, receive, release, wait, write
+from lbcore.l4.drivers.driver import INTERFACE, QUEUE, batch, content, receive, release, wait, write
 from lbcore.wire.compose import udp_frame
 from lbcore.wire.seam import Frame
 from tests import needs
-from tests.ebpf.ladder import machine, packets
-from tests.ebpf.test_programs_traffic import frames
+from tests.ebpf.ladder import frames, machine, packets
 from tests.ebpf.wire import Wire, until, wire
+from tests.l4.ports import descriptors, rings_mapped, take
 
 FRAME = udp_frame(payload=b"for somebody")
 each_mode = pytest.mark.parametrize("mode", ["native", "generic"])
@@ -42,19 +39,6 @@ def cable() -> Iterator[Wire]:
 def open_at(cable: Wire, **options: Any) -> AfXdp:
     with cable.server.inside():
         return AfXdp("eth0", **options)
-
-
-def take(driver: AfXdp, count: int) -> list[bytes]:
-    """The next frames, waited for."""
-    found: list[bytes] = []
-
-    def all_here() -> bool:
-        wait(driver.port, 20)
-        found.extend(read(driver, count - len(found)))
-        return len(found) >= count
-
-    until(all_here)
-    return found
 
 
 # ---- the program ----
@@ -188,23 +172,6 @@ def test_every_setting_carries_packets(cable: Wire, options: dict[str, Any]) -> 
 
 
 # ---- closing ----
-
-
-def rings_mapped() -> int:
-    """Mappings of sockets in this process."""
-    return Path("/proc/self/maps").read_text().count("socket:[") + Path("/proc/self/maps").read_text().count("[xdp")
-
-
-def descriptors() -> list[str]:
-    gc.collect()
-    return sorted(target.partition("[")[0] for number in os.listdir("/proc/self/fd") if (target := target_of(number)))
-
-
-def target_of(number: str) -> str:
-    try:
-        return os.readlink(f"/proc/self/fd/{number}")
-    except FileNotFoundError:
-        return ""
 
 
 @pytest.fixture

@@ -18,11 +18,10 @@ from lbcore.testbed import backends, traffic
 from lbcore.testbed.hosts import Host, Topology
 from lbcore.wire.compose import udp_frame
 from tests import needs
-from tests.ebpf.ladder import packets
-from tests.ebpf.test_programs_traffic import frames
+from tests.ebpf.ladder import frames, packets
 from tests.ebpf.wire import PATIENCE, Wire, udp_socket, until, wire
 from tests.l4.loops import answer, bridge, swallow
-from tests.l4.test_af_xdp import descriptors, rings_mapped
+from tests.l4.ports import descriptors, rings_mapped, take
 
 pytestmark = needs.tier(2)
 
@@ -40,19 +39,6 @@ def open_at(host: Host, kind: str, interface: str = "eth0") -> Driver:
     with host.inside():
         driver: Driver = KINDS[kind](interface)
         return driver
-
-
-def take(driver: Driver, count: int) -> list[bytes]:
-    """The next frames, waited for."""
-    found: list[bytes] = []
-
-    def all_here() -> bool:
-        wait(driver.port, 20)
-        found.extend(read(driver, count - len(found)))
-        return len(found) >= count
-
-    until(all_here)
-    return found
 
 
 @pytest.fixture

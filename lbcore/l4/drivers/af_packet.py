@@ -29,8 +29,7 @@ import errno
 import socket
 import struct
 from contextlib import ExitStack
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +89,7 @@ BLOCK_SIZE, SLOT_SIZE, SLOTS, FIRST_SLOT, INDEX, BLOCK, LEFT, AT, SLOT = range(9
 block to read from, packets left in it, the next one's byte; the slot to send from."""
 
 
-class AfPacket:
+class AfPacket(driver.Driver):
     """A socket on an interface, in the network namespace that this thread is in. Needs CAP_NET_RAW (OSError: EPERM).
 
     blocks: of `block_size` bytes each, a multiple of the page size. patience: milliseconds until a block that is not
@@ -142,12 +141,6 @@ class AfPacket:
     def close(self) -> None:
         self.statistics()
         self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
 
 def _open(interface: str) -> socket.socket:

@@ -34,8 +34,7 @@ import socket
 import struct
 import time
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +109,7 @@ class Port(NamedTuple):
     counters: npt.NDArray[np.int64]
 
 
-class AfXdp:
+class AfXdp(driver.Driver):
     """A socket bound to one queue of an interface, in the network namespace that this thread is in.
 
     frames: how many, a power of two, of `frame_size` bytes (2048 or 4096), 256 of them headroom; the longest packet is
@@ -176,12 +175,6 @@ class AfXdp:
     def close(self) -> None:
         self.statistics()
         self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
     def _bind(self, index: int, mode: str) -> None:
         place = struct.pack("=HHIII", AF_XDP, MODES[mode] | USE_NEED_WAKEUP, index, self.queue, 0)

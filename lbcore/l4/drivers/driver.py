@@ -48,20 +48,22 @@ SHORTEST = 14
 class Driver(Protocol):
     """A source and sink of packets. Closed by `close`, at the end of a `with`, and on an error within."""
 
-    @property
-    def port(self) -> Any:
-        """What the operations work on: a named tuple of arrays. It may be used by one thread at a time."""
+    port: Any
+    """What the operations work on: a named tuple of arrays. It may be used by one thread at a time."""
 
     def statistics(self) -> dict[str, int]:
         """COUNTERS and what the driver adds to them, since it was opened; at any time, from any thread."""
+        ...
 
     def close(self) -> None:
         """Give everything back to the machine; twice does no harm. Stop the loops on its port first."""
+        ...
 
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None: ...
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
 
 
 # ---- the operations, from compiled code and from Python ----

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +62,7 @@ NEXT, STOP, FREE, KEPT = range(4)
 """state: the next packet to deliver, how many to deliver in all, slots on the stack, packets in `target`."""
 
 
-class Memory:
+class Memory(driver.Driver):
     """Delivers `frames`, `turns` times over, and keeps what is sent (`sent`), as long as it is at most `keep` bytes.
 
     slots: packets that may be with somebody at once.
@@ -100,12 +99,6 @@ class Memory:
     def close(self) -> None:
         """Nothing arrives any more."""
         self.port.state[STOP] = self.port.state[NEXT]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
 
 def _receive(port, packets):
