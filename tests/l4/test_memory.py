@@ -11,6 +11,7 @@ from lbcore.ebpf.contexts import XDP_PASS, XDP_TX
 from lbcore.ebpf.programs.echo import echo
 from lbcore.l4.drivers.driver import START, batch, content, read, receive, release, send, wait, write
 from lbcore.l4.drivers.memory import HEADROOM, TAILROOM, Memory
+from lbcore.l4.drivers.umem import FREE
 from lbcore.wire.seam import Frame
 from tests.ebpf.ladder import packets
 from tests.l4.loops import answer_once, grow
@@ -72,7 +73,7 @@ def test_what_another_port_received_is_copied() -> None:
     assert send(right.port, rows, np.array([XDP_TX, XDP_PASS, XDP_TX], np.uint8), 3) == 2
     release(left.port, rows, 3)
     assert right.sent == [b"to the right.."] * 2
-    assert right.port.state[2] == 1  # it got no slot that is not its own
+    assert right.port.umem.state[FREE] == 1  # it got no slot that is not its own
     left.deliver_again()
     assert receive(left.port, rows) == 3
 
@@ -103,7 +104,7 @@ def test_there_is_no_room_beyond() -> None:
     driver = Memory([b"y" * 2000])
     assert grow(driver.port, HEADROOM + 1, 0) == 0
     driver.deliver_again()
-    assert grow(driver.port, 0, TAILROOM + 1) == 0
+    assert grow(driver.port, 0, 4096 - HEADROOM - 2000 + 1) == 0
     driver.deliver_again()
     assert read(driver) == [b"y" * 2000]
 

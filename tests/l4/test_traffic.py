@@ -205,5 +205,7 @@ def test_slots_are_used_again_and_frames_that_do_not_fit_refused(cable: Wire) ->
 
 
 def test_wrong_rings_are_named(cable: Wire) -> None:
-    with cable.server.inside(), pytest.raises(OSError, match="AF_PACKET ring of 16 blocks of 1000 bytes"):
-        AfPacket("eth0", block_size=1000)
+    with pytest.raises(ValueError, match="block_size is 12288 and slot_size 2048, wanted a power of two"):
+        AfPacket("eth0", block_size=12288)
+    with cable.server.inside(), pytest.raises(OSError, match="AF_PACKET ring of 16 blocks of 1024 bytes"):
+        AfPacket("eth0", block_size=1024)

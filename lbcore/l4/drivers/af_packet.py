@@ -84,15 +84,15 @@ class Port(NamedTuple):
     counters: npt.NDArray[np.int64]
 
 
-BLOCK_SIZE, SLOT_SIZE, SLOTS, FIRST_SLOT, INDEX, BLOCK, LEFT, AT, SLOT = range(9)
-"""state: bytes of a block and of a slot; how many slots, and the byte where they begin; the interface's index; the
+BLOCK_BITS, SLOT_SIZE, SLOTS, FIRST_SLOT, INDEX, BLOCK, LEFT, AT, SLOT = range(9)
+"""state: bytes of a block, as a power of two, and of a slot; how many slots, and the byte where they begin; the interface's index; the
 block to read from, packets left in it, the next one's byte; the slot to send from."""
 
 
 class AfPacket(driver.Driver):
     """A socket on an interface, in the network namespace that this thread is in. Needs CAP_NET_RAW (OSError: EPERM).
 
-    blocks: of `block_size` bytes each, a multiple of the page size. patience: milliseconds until a block that is not
+    blocks: of `block_size` bytes each, a power of two, at least a page. patience: milliseconds until a block that is not
     full is handed over. slots: of `slot_size` bytes; the longest packet to send is 48 bytes less.
     """
 
@@ -100,6 +100,9 @@ class AfPacket(driver.Driver):
         self, interface: str, *, blocks: int = 16, block_size: int = 1 << 18, patience: int = 1, slots: int = 1024,
         slot_size: int = 2048,
     ) -> None:  # fmt: skip
+        if block_size & (block_size - 1) or slot_size % 16:
+            here = f"block_size is {block_size} and slot_size {slot_size}"
+            raise ValueError(f"{here}, wanted a power of two and a multiple of 16")
         self.interface, index = interface, driver.index_of(interface)
         self._dropped = {"dropped by kernel": 0, "receive ring full": 0}
         with ExitStack() as stack:
@@ -119,7 +122,7 @@ class AfPacket(driver.Driver):
                 octets=pages.array(np.uint8, pages.size),
                 held=np.zeros(blocks, np.int64),
                 state=np.array(
-                    [block_size, slot_size, slots, blocks * block_size, index, 0, 0, 0, 0],
+                    [block_size.bit_length() - 1, slot_size, slots, blocks * block_size, index, 0, 0, 0, 0],
                     np.int64,
                 ),
                 polled=np.array([self._socket.fileno(), POLLIN], np.int32),
@@ -171,17 +174,22 @@ def _ring(made: socket.socket, option: int, block_size: int, blocks: int, frame_
 
 
 @register_jitable
+def _next_block(port):
+    port.state[BLOCK] = port.state[BLOCK] + 1 if port.state[BLOCK] + 1 < len(port.held) else 0
+
+
+@register_jitable
 def _open_block(port):
     """Start on the next block, if the kernel has handed it over and all of its last turn was given back."""
     state, block = port.state, port.state[BLOCK]
-    at = block * state[BLOCK_SIZE]
+    at = block << state[BLOCK_BITS]
     if port.held[block] or load_acquire(port.words, at // 4 + STATUS) & WITH_USER == 0:
         return False
     state[LEFT] = port.held[block] = np.int64(port.words[at // 4 + PACKETS])
     state[AT] = at + np.int64(port.words[at // 4 + FIRST])
     if state[LEFT] == 0:
         store_release(port.words, at // 4 + STATUS, WITH_KERNEL)
-        state[BLOCK] = (block + 1) % len(port.held)
+        _next_block(port)
     return True
 
 
@@ -223,7 +231,7 @@ def _receive(port, packets):
         state[AT] += np.int64(port.words[word + NEXT_OFFSET])
         state[LEFT] -= 1
         if state[LEFT] == 0:
-            state[BLOCK] = (state[BLOCK] + 1) % len(port.held)
+            _next_block(port)
     port.counters[RECEIVED] += count
     return count
 
@@ -233,10 +241,10 @@ def _give_back(port, lowest):
     """One packet less of the block in which this address lies, if it is one of the port's."""
     offset = np.int64(np.uint64(lowest) - np.uint64(port.octets.ctypes.data))
     if 0 <= offset < port.state[FIRST_SLOT]:
-        block = offset // port.state[BLOCK_SIZE]
+        block = offset >> port.state[BLOCK_BITS]
         port.held[block] -= 1
         if port.held[block] == 0:
-            store_release(port.words, block * port.state[BLOCK_SIZE] // 4 + STATUS, WITH_KERNEL)
+            store_release(port.words, (block << port.state[BLOCK_BITS]) // 4 + STATUS, WITH_KERNEL)
 
 
 @register_jitable
@@ -254,7 +262,7 @@ def _put(port, packet):
     port.words[at // 4 + NEXT_OFFSET] = 0
     port.words[at // 4 + LENGTH_HERE] = port.words[at // 4 + LENGTH] = length
     store_release(port.words, at // 4 + PACKET_STATUS, TO_SEND)
-    state[SLOT] = (state[SLOT] + 1) % state[SLOTS]
+    state[SLOT] = state[SLOT] + 1 if state[SLOT] + 1 < state[SLOTS] else 0
     port.counters[SENT_BYTES] += length
     return True
 
@@ -284,7 +292,7 @@ def _ready(port):
     if port.state[LEFT]:
         return True
     block = port.state[BLOCK]
-    status = load_acquire(port.words, block * port.state[BLOCK_SIZE] // 4 + STATUS)
+    status = load_acquire(port.words, (block << port.state[BLOCK_BITS]) // 4 + STATUS)
     return port.held[block] == 0 and status & WITH_USER != 0
 
 

@@ -317,10 +317,9 @@ def _placed(port, packet, length):
 
 def _send(port, packets, verdicts, count):
     _reclaim(port)
-    ring, sent, base = port.tx, 0, umem.address(port.umem, 0)
+    ring, sent = port.tx, 0
     first = rings.made(ring)
     for i in range(count):
-        own = umem.owns(port.umem, packets[i, LOWEST])
         offset = -1
         if verdicts[i] == XDP_TX:
             length = np.int64(packets[i, END] - packets[i, START])
@@ -332,8 +331,8 @@ def _send(port, packets, verdicts, count):
                 ring.entries[row, 0], ring.entries[row, 1] = np.uint64(offset), np.uint64(length)
                 port.counters[SENT_BYTES] += length
                 sent += 1
-        if offset < 0 and own:
-            umem.give(port.umem, packets[i, LOWEST] - base)
+        if offset < 0:
+            umem.give_back(port.umem, packets[i, LOWEST])
     if sent:
         rings.publish(ring, sent)
         port.counters[SENT] += sent
@@ -342,10 +341,8 @@ def _send(port, packets, verdicts, count):
 
 
 def _release(port, packets, count):
-    base = umem.address(port.umem, 0)
     for i in range(count):
-        if umem.owns(port.umem, packets[i, LOWEST]):
-            umem.give(port.umem, packets[i, LOWEST] - base)
+        umem.give_back(port.umem, packets[i, LOWEST])
 
 
 def _wait(port, milliseconds):

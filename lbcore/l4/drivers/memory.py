@@ -17,10 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba.extending import register_jitable
 
 from lbcore.ebpf.contexts import XDP_TX
-from lbcore.l4.drivers import driver
+from lbcore.l4.drivers import driver, umem
 from lbcore.l4.drivers.driver import (
     END,
     HIGHEST,
@@ -36,30 +35,30 @@ from lbcore.l4.drivers.driver import (
     START,
 )
 from lbcore.l4.drivers.ordered import copy_bytes
+from lbcore.l4.drivers.umem import Umem
 
 HEADROOM, TAILROOM = 256, 128
-"""Bytes that a program may grow a packet by."""
+"""Bytes that a program may grow a packet by, at least."""
 
 
 class Port(NamedTuple):
     """source: uint8[bytes], all packets one after another; bounds: int64[packets + 1], where each begins.
 
-    slots: uint8[slots, size], where packets lie while somebody has them; free: int64[slots], a stack of their numbers.
+    umem: frames, where packets lie while somebody has them.
     target: uint8[bytes], what was sent; ends: int64[sent + 1], where each ends. state: int64[3], see below.
     """
 
     source: npt.NDArray[np.uint8]
     bounds: npt.NDArray[np.int64]
-    slots: npt.NDArray[np.uint8]
-    free: npt.NDArray[np.int64]
+    umem: Umem
     target: npt.NDArray[np.uint8]
     ends: npt.NDArray[np.int64]
     state: npt.NDArray[np.int64]
     counters: npt.NDArray[np.int64]
 
 
-NEXT, STOP, FREE, KEPT = range(4)
-"""state: the next packet to deliver, how many to deliver in all, slots on the stack, packets in `target`."""
+NEXT, LEFT, KEPT = range(3)
+"""state: the next packet to deliver, how many are left to deliver, packets in `target`."""
 
 
 class Memory(driver.Driver):
@@ -71,21 +70,20 @@ class Memory(driver.Driver):
     def __init__(self, frames: Iterable[bytes] = (), *, turns: int = 1, slots: int = 256, keep: int = 1 << 24) -> None:
         packets = list(frames)
         lengths = np.array([len(packet) for packet in packets], np.int64)
-        longest = max(2048, int(lengths.max(initial=0)) + HEADROOM + TAILROOM)
+        size = max(2048, 1 << (int(lengths.max(initial=0)) + HEADROOM + TAILROOM - 1).bit_length())
         self.port = Port(
             source=np.frombuffer(bytearray(b"".join(packets)) or bytearray(1), np.uint8),
             bounds=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
-            slots=np.zeros((slots, longest), np.uint8),
-            free=np.arange(slots, dtype=np.int64),
+            umem=umem.new(np.zeros(slots * size, np.uint8), size),
             target=np.zeros(keep, np.uint8),
             ends=np.zeros(keep // driver.SHORTEST + 1, np.int64),
-            state=np.array([0, turns * len(packets), slots, 0], np.int64),
+            state=np.array([0, turns * len(packets), 0], np.int64),
             counters=np.zeros(len(driver.COUNTERS), np.int64),
         )
 
     def deliver_again(self) -> None:
         """All frames once more."""
-        self.port.state[STOP] += len(self.port.bounds) - 1
+        self.port.state[LEFT] += len(self.port.bounds) - 1
 
     @property
     def sent(self) -> list[bytes]:
@@ -98,36 +96,27 @@ class Memory(driver.Driver):
 
     def close(self) -> None:
         """Nothing arrives any more."""
-        self.port.state[STOP] = self.port.state[NEXT]
+        self.port.state[LEFT] = 0
 
 
 def _receive(port, packets):
-    state, size = port.state, port.slots.shape[1]
-    base, source = np.uint64(port.slots.ctypes.data), np.uint64(port.source.ctypes.data)
-    count = min(len(packets), state[STOP] - state[NEXT], state[FREE])
+    state, size, source = port.state, np.uint64(port.umem.state[umem.SIZE]), np.uint64(port.source.ctypes.data)
+    count, number, octets = min(len(packets), state[LEFT], port.umem.state[umem.FREE]), state[NEXT], 0
     for i in range(count):
-        number = (state[NEXT] + i) % (len(port.bounds) - 1)
         begin, length = port.bounds[number], port.bounds[number + 1] - port.bounds[number]
-        slot = base + np.uint64(port.free[state[FREE] - 1 - i] * size)
-        packets[i, LOWEST], packets[i, HIGHEST] = slot, slot + np.uint64(size)
+        number = number + 1 if number + 2 < len(port.bounds) else 0
+        slot = umem.address(port.umem, umem.take(port.umem))
+        packets[i, LOWEST], packets[i, HIGHEST] = slot, slot + size
         packets[i, INTERFACE], packets[i, QUEUE], packets[i, MARK] = 1, 0, 0
         packets[i, START] = slot + np.uint64(HEADROOM)
         packets[i, END] = packets[i, START] + np.uint64(length)
         copy_bytes(packets[i, START], source + np.uint64(begin), length)
-        port.counters[RECEIVED_BYTES] += length
-    state[NEXT] += count
-    state[FREE] -= count
+        octets += length
+    state[NEXT] = number
+    state[LEFT] -= count
     port.counters[RECEIVED] += count
+    port.counters[RECEIVED_BYTES] += octets
     return count
-
-
-@register_jitable
-def _give_back(port, lowest):
-    """The slot at this address is free, if it is one of the port's."""
-    offset = np.int64(np.uint64(lowest) - np.uint64(port.slots.ctypes.data))
-    if 0 <= offset < port.slots.size:
-        port.free[port.state[FREE]] = offset // port.slots.shape[1]
-        port.state[FREE] += 1
 
 
 def _send(port, packets, verdicts, count):
@@ -144,18 +133,18 @@ def _send(port, packets, verdicts, count):
                 port.state[KEPT] += 1
                 port.counters[SENT_BYTES] += length
                 sent += 1
-        _give_back(port, packets[i, LOWEST])
+        umem.give_back(port.umem, packets[i, LOWEST])
     port.counters[SENT] += sent
     return sent
 
 
 def _release(port, packets, count):
     for i in range(count):
-        _give_back(port, packets[i, LOWEST])
+        umem.give_back(port.umem, packets[i, LOWEST])
 
 
 def _wait(port, milliseconds):
-    return port.state[NEXT] < port.state[STOP]
+    return port.state[LEFT] > 0
 
 
 driver.implement(Port, receive=_receive, send=_send, release=_release, wait=_wait)

@@ -53,6 +53,13 @@ def owns(umem, place):
 
 
 @register_jitable
+def give_back(umem, place):
+    """The frame in which this address lies is free, if it is one of this memory's."""
+    if owns(umem, place):
+        give(umem, np.uint64(place) - np.uint64(umem.memory.ctypes.data))
+
+
+@register_jitable
 def frame_of(umem, offset):
     """The frame in which an offset lies: its first byte."""
     return np.uint64(offset) & ~np.uint64(umem.state[SIZE] - 1)
