@@ -85,15 +85,15 @@ class Port(NamedTuple):
 
 
 BLOCK_BITS, SLOT_SIZE, SLOTS, FIRST_SLOT, INDEX, BLOCK, LEFT, AT, SLOT = range(9)
-"""state: bytes of a block, as a power of two, and of a slot; how many slots, and the byte where they begin; the interface's index; the
-block to read from, packets left in it, the next one's byte; the slot to send from."""
+"""state: bytes of a block, as a power of two, and of a slot; how many slots, and the byte where they begin; the
+interface's index; the block to read from, packets left in it, the next one's byte; the slot to send from."""
 
 
 class AfPacket(driver.Driver):
     """A socket on an interface, in the network namespace that this thread is in. Needs CAP_NET_RAW (OSError: EPERM).
 
-    blocks: of `block_size` bytes each, a power of two, at least a page. patience: milliseconds until a block that is not
-    full is handed over. slots: of `slot_size` bytes; the longest packet to send is 48 bytes less.
+    blocks: of `block_size` bytes each, a power of two, at least a page. patience: milliseconds until a block that is
+    not full is handed over. slots: of `slot_size` bytes; the longest packet to send is 48 bytes less.
     """
 
     def __init__(
