@@ -10,19 +10,33 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from errno import E2BIG, EINVAL, ENOENT
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import Any, Protocol
 
 from lbcore.ebpf import memory, ring, signatures
-from lbcore.ebpf.memory import Fault
-from lbcore.ebpf.program import MAX_TAIL_CALLS, TailCall
+from lbcore.ebpf.memory import Fault, Memory
+from lbcore.ebpf.packet import Packet
+from lbcore.ebpf.program import MAX_TAIL_CALLS, Program, TailCall
 from lbcore.ebpf.storage import Map
 
-if TYPE_CHECKING:
-    from lbcore.ebpf.engine import Vm
-    from lbcore.ebpf.packet import Packet
-
 XDP_ABORTED, XDP_REDIRECT = 0, 4
-MAX_ADJUST = 1 << 16
+
+
+class Vm(Protocol):
+    """What helpers need of the machine that calls them: `engine.Vm`, which has the meaning of each name."""
+
+    memory: Memory
+    maps: list[Map]
+    numbers: dict[int, int]
+    clock: Callable[[], int]
+    random: Random
+    printed: list[str]
+    programs: dict[int, Program]
+    tail_calls: int
+    packet: Packet | None
+
+    def handle(self, index: int) -> int: ...
+    def value_address(self, map_: Map, slot: int) -> int: ...
 
 
 # ---- maps ----
@@ -117,6 +131,22 @@ def redirect(vm: Vm, interface: int, flags: int) -> int:
     return _packet(vm).redirect_verdict
 
 
+def redirect_peer(vm: Vm, interface: int, flags: int) -> int:
+    """The other side of a veth is another network namespace, of which the machine has none: as `redirect`."""
+    return redirect(vm, interface, flags)
+
+
+def redirect_neigh(vm: Vm, interface: int, neighbour: bytes, flags: int) -> int:
+    """Whatever the neighbour's hardware address is: as `redirect`."""
+    return redirect(vm, interface, flags)
+
+
+def clone_redirect(vm: Vm, context: int, interface: int, flags: int) -> int:
+    packet = _packet(vm)
+    packet.clones.append((interface & 0xFFFFFFFF, bytes(packet)))
+    return 0
+
+
 def redirect_map(vm: Vm, map_: Map, key: int, flags: int) -> int:
     """The verdict to return: the low bits of `flags` where the map has no such entry."""
     if map_.slot((key & 0xFFFFFFFF).to_bytes(4, "little")) < 0:
@@ -135,6 +165,30 @@ def xdp_adjust_tail(vm: Vm, context: int, delta: int) -> int:
 
 def xdp_adjust_meta(vm: Vm, context: int, delta: int) -> int:
     return _packet(vm).move_meta(_signed(delta))
+
+
+def xdp_get_buff_len(vm: Vm, context: int) -> int:
+    return len(bytes(_packet(vm)))
+
+
+def skb_change_head(vm: Vm, context: int, size: int, flags: int) -> int:
+    """Room of zeros in front of the packet."""
+    packet, size = _packet(vm), size & 0xFFFFFFFF
+    if flags or packet.move_head(-size):
+        return -EINVAL
+    packet.poke(0, bytes(size))
+    return 0
+
+
+def skb_change_tail(vm: Vm, context: int, length: int, flags: int) -> int:
+    """Cut the packet off at `length`, or fill it up with zeros."""
+    packet = _packet(vm)
+    return -EINVAL if flags else packet.move_tail((length & 0xFFFFFFFF) - len(bytes(packet)))
+
+
+def skb_pull_data(vm: Vm, context: int, size: int) -> int:
+    """All of a packet is in one piece here, always."""
+    return 0 if size & 0xFFFFFFFF <= len(bytes(_packet(vm))) else -EINVAL
 
 
 def load_bytes(vm: Vm, context: int, offset: int, buffer: int, size: int) -> int:
@@ -181,7 +235,7 @@ HELPERS: dict[int, Callable[..., int | None]] = {
     signatures.BY_NAME[name].number: function
     for name, function in {
         **{name: value for name, value in globals().items() if name in signatures.BY_NAME},
-        "ktime_get_boot_ns": ktime_get_ns,
+        **dict.fromkeys(("ktime_get_boot_ns", "ktime_get_coarse_ns"), ktime_get_ns),
         "skb_load_bytes": load_bytes,
         "xdp_load_bytes": load_bytes,
     }.items()

@@ -23,7 +23,7 @@ from llvmlite import binding as llvm
 
 from lbcore.ebpf import elf, emitter, explain, frame, maps_numba, target  # noqa: F401 (maps_numba: what maps mean compiled)
 from lbcore.ebpf.contexts import KINDS
-from lbcore.ebpf.maps import Map
+from lbcore.ebpf.maps import Map, TailCall
 from lbcore.ebpf.object import Object
 
 Function = Callable[[Any], int]
@@ -37,7 +37,18 @@ class Source:
         self.__name__, self.__doc__ = function.__name__, function.__doc__
 
     def __call__(self, context: Any) -> int:
-        return self.function(context)
+        try:
+            return self.function(context)
+        except TailCall as tail:
+            function = tail.function
+        while True:
+            try:
+                verdict = (function.function if isinstance(function, Source) else function)(context)
+            except TailCall as tail:
+                function = tail.function
+            else:
+                context.tail_calls = 0
+                return verdict
 
     def __repr__(self) -> str:
         return f"<{self.kind} program {self.__name__}>"

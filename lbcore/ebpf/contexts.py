@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, errors
 from numba.extending import intrinsic, overload, register_model
 
 from lbcore.ebpf import helpers, signatures
@@ -78,6 +78,57 @@ def _view(context):
     return None
 
 
+class Place(NamedTuple):
+    """Offsets of the fields of a context, 32 bits each; None: this kind of program is not told."""
+
+    interface: int
+    queue: int | None = None
+    length: int | None = None
+    mark: int | None = None
+
+
+FIELDS = {XdpMd: Place(12, queue=16), SkBuff: Place(40, length=0, mark=8), SocketBuff: Place(40, length=0, mark=8)}
+NOT_TOLD = {
+    "queue": "queue_of: only XDP programs are told the receive queue; later layers have another number there",
+    "mark": "mark: an XDP frame has none yet, the socket buffer made of it gets one; use @tc",
+}
+_set_field = seam_numba.store(32, big_endian=False)
+
+
+def _told(read: Any, name: str) -> None:
+    @overload(read)
+    def _(context):
+        if type(context) not in FIELDS:
+            return None
+        offset = getattr(FIELDS[type(context)], name)
+        if offset is None:
+            raise errors.TypingError(f"not told: {NOT_TOLD[name]}")
+        return lambda context: _field(address_of(context), offset)
+
+
+_told(seam.interface_of, "interface")
+_told(seam.queue_of, "queue")
+_told(seam.mark_of, "mark")
+
+
+@overload(seam.length_of)
+def _length_of(context):
+    if isinstance(context, XdpMd):
+        return lambda context: _field(address_of(context), 4) - _field(address_of(context), 0)
+    if isinstance(context, SkBuff | SocketBuff):
+        return lambda context: _field(address_of(context), 0)
+    return None
+
+
+@overload(seam.set_mark)
+def _set_mark(context, mark):
+    if isinstance(context, SkBuff):
+        return lambda context, mark: _set_field(address_of(context), 8, mark)
+    if isinstance(context, XdpMd):
+        raise errors.TypingError(f"not told: {NOT_TOLD['mark']}")
+    return None
+
+
 def _fetch(size: int) -> Any:
     """An intrinsic (context, offset) -> the big-endian number of so many bytes there, by way of the stack."""
     number, width = types.uint64 if size == 8 else types.int64, ir.IntType(8 * size)
@@ -115,6 +166,8 @@ def _advance(p, n):
 def _grow_head(context, n):
     if isinstance(context, XdpMd):
         return lambda context, n: helpers.xdp_adjust_head(context, -n) == 0
+    if isinstance(context, SkBuff):  # the kernel has no way to cut here
+        return lambda context, n: helpers.skb_change_head(context, n, 0) == 0 if n >= 0 else False
     return None
 
 
@@ -122,4 +175,6 @@ def _grow_head(context, n):
 def _grow_tail(context, n):
     if isinstance(context, XdpMd):
         return lambda context, n: helpers.xdp_adjust_tail(context, n) == 0
+    if isinstance(context, SkBuff):
+        return lambda context, n: helpers.skb_change_tail(context, seam.length_of(context) + n, 0) == 0
     return None

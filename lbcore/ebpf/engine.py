@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,11 +31,9 @@ from lbcore.ebpf.access import (
 )
 from lbcore.ebpf.isa import Instruction
 from lbcore.ebpf.memory import Fault, Memory, Region
+from lbcore.ebpf.packet import Packet
 from lbcore.ebpf.program import MASK64, Ended, Program, TailCall, VmError
 from lbcore.ebpf.storage import Map
-
-if TYPE_CHECKING:
-    from lbcore.ebpf.packet import Packet
 
 LIMIT = 1_000_000
 """Instructions a program may execute: as many as the kernel's verifier is ready to look at."""
@@ -134,8 +132,10 @@ class Vm:
         if number in self.own_helpers:
             return int(self.own_helpers[number](self, *arguments) or 0) & MASK64
         signature, helper = signatures.HELPERS.get(number), calls.HELPERS.get(number)
-        if signature is None or helper is None:
+        if signature is None:
             raise Fault(f"there is no helper {number} in this machine")
+        if helper is None:
+            raise Fault(f"{signature.name} asks the kernel, and there is none in this machine")
         return int(helper(self, *self._arguments(signature, arguments)) or 0) & MASK64
 
     def error(self, index: int, reason: str, registers: Iterable[int]) -> VmError:

@@ -23,6 +23,8 @@ HAVE = "a program has the seam, `words`, maps, helpers, and functions marked @po
 
 NUMBA_SAYS = (
     (r"((?:key|value|record) of map '.*)", "{}"),
+    (r"(map '\w+' is of kind .*)", "{}"),
+    (r"not told: (.*)", "{}"),
     (r"Unknown attribute '(\w+)' of type Module\(<module '(\w+)'", "{1}.{0} is not for programs: " + HAVE),
     (
         r"Unknown attribute '(\w+)' of type (?:XdpMd|SkBuff|SocketBuff)",
@@ -32,7 +34,7 @@ NUMBA_SAYS = (
     (r"Untyped global name '(\w+)'", "{!r} is not for programs: " + HAVE),
     (r"NameError: name '(\w+)'", "name {!r} is not defined"),
     (r"Cannot unify (\S+) and (\S+) for '(\w+)", "{2} is {0} on one way here and {1} on another"),
-    (r"No implementation of function Function\(<function (set\d+)", "{} writes, and this kind of program only reads"),
+    (r"No implementation of function Function\(<function (set\w+)", "{} writes, and this kind of program only reads"),
     (r"No implementation of function Function\(<function (\w+)", "{} does not take these arguments"),
     (r"No implementation of function Function\(<built-in function (\w+)", "{} does not take these operands"),
 )

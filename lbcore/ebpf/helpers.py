@@ -1,7 +1,8 @@
 """The kernel's helpers that a program may call by name: in the kernel, and what they mean outside of it.
 
-Rule of this file: scalars and contexts. Helpers that take a map are methods of the map (`maps`). Numbers and names
-come from `signatures`, without the prefix bpf_.
+Rule of this file: scalars and contexts. Helpers that take a map are methods of the map (`maps`), those that move a
+packet are behind the seam, those that only a kernel can answer are in `ask_kernel`. Numbers and names come from
+`signatures`, without the prefix bpf_.
 
 Theory. A call of helper N is a call of the address N: LLVM's BPF back end turns that into one instruction. Outside
 of the kernel a helper is the nearest thing that Python has.
@@ -24,9 +25,22 @@ from numba.extending import intrinsic, overload
 from lbcore.ebpf import signatures
 from lbcore.wire.words_numba import I64, as_uint64
 
+MONOTONIC = time.CLOCK_MONOTONIC
+BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 def ktime_get_ns() -> int:
     """Nanoseconds since the machine started, not counting sleep."""
+    return time.monotonic_ns()
+
+
+def ktime_get_boot_ns() -> int:
+    """The same, counting sleep."""
+    return time.clock_gettime_ns(BOOT)
+
+
+def ktime_get_coarse_ns() -> int:
+    """Nanoseconds since the machine started, as of its last tick (1 to 10 ms ago), which is cheaper to know."""
     return time.monotonic_ns()
 
 
@@ -43,6 +57,24 @@ def get_smp_processor_id() -> int:
 def redirect(interface: int, flags: int) -> int:
     """Send the packet out of another interface: the verdict to return."""
     return 4
+
+
+def redirect_peer(interface: int, flags: int) -> int:
+    """tc: let the packet come in at the other side of this veth, in its namespace: the verdict to return."""
+    return 7
+
+
+def redirect_neigh(interface: int) -> int:
+    """tc: send the packet out of an interface, with the hardware address of its next hop: the verdict to return."""
+    return 7
+
+
+def clone_redirect(context: Any, interface: int, flags: int) -> int:
+    """tc: send a copy of the packet out of an interface (flags 1: let it come in there): 0, or negative.
+
+    Views taken before are stale. In Python nothing is sent.
+    """
+    return 0
 
 
 def printk(text: str, a: int = 0, b: int = 0, c: int = 0) -> None:
@@ -89,30 +121,56 @@ xdp_adjust_head, xdp_adjust_tail = named("xdp_adjust_head"), named("xdp_adjust_t
 _print = named("trace_printk")
 _ktime_get_ns, _get_prandom_u32 = named("ktime_get_ns"), named("get_prandom_u32")
 _get_smp_processor_id, _redirect = named("get_smp_processor_id"), named("redirect")
+_ktime_get_boot_ns, _ktime_get_coarse_ns = named("ktime_get_boot_ns"), named("ktime_get_coarse_ns")
+_redirect_peer, _redirect_neigh, _clone = named("redirect_peer"), named("redirect_neigh"), named("clone_redirect")
+skb_change_head, skb_change_tail = named("skb_change_head"), named("skb_change_tail")
 
 overload(ktime_get_ns, target="bpf")(lambda: lambda: as_uint64(_ktime_get_ns()))
+overload(ktime_get_boot_ns, target="bpf")(lambda: lambda: as_uint64(_ktime_get_boot_ns()))
+overload(ktime_get_coarse_ns, target="bpf")(lambda: lambda: as_uint64(_ktime_get_coarse_ns()))
 overload(get_prandom_u32, target="bpf")(lambda: lambda: _get_prandom_u32() & 0xFFFFFFFF)
 overload(get_smp_processor_id, target="bpf")(lambda: lambda: _get_smp_processor_id() & 0xFFFFFFFF)
 overload(redirect, target="bpf")(lambda interface, flags: lambda interface, flags: _redirect(interface, flags))
 
-overload(ktime_get_ns, target="cpu")(lambda: lambda: _monotonic())
+
+@overload(redirect_peer, target="bpf")
+def _redirect_peer_bpf(interface, flags):
+    return lambda interface, flags: _redirect_peer(interface, flags)
+
+
+@overload(redirect_neigh, target="bpf")
+def _redirect_neigh_bpf(interface):
+    return lambda interface: _redirect_neigh(interface, 0, 0, 0)
+
+
+@overload(clone_redirect, target="bpf")
+def _clone_redirect_bpf(context, interface, flags):
+    return lambda context, interface, flags: _clone(context, interface, flags)
+
+
+overload(ktime_get_ns, target="cpu")(lambda: lambda: _clock(MONOTONIC))
+overload(ktime_get_boot_ns, target="cpu")(lambda: lambda: _clock(BOOT))
+overload(ktime_get_coarse_ns, target="cpu")(lambda: lambda: _clock(MONOTONIC))
+overload(redirect_peer, target="cpu")(lambda interface, flags: lambda interface, flags: 7)
+overload(redirect_neigh, target="cpu")(lambda interface: lambda interface: 7)
+overload(clone_redirect, target="cpu")(lambda context, interface, flags: lambda context, interface, flags: 0)
 overload(get_prandom_u32, target="cpu")(lambda: lambda: np.random.randint(0, 1 << 32))
 overload(get_smp_processor_id, target="cpu")(lambda: lambda: 0)
 overload(redirect, target="cpu")(lambda interface, flags: lambda interface, flags: 4)
 
 
 @intrinsic
-def _monotonic(context):
+def _clock(context, number):
     """clock_gettime of the C library, which every process has."""
 
     def codegen(context, b, signature, values):
         kind = ir.FunctionType(ir.IntType(32), [ir.IntType(32), I64.as_pointer()])
         function = cgutils.get_or_insert_function(b.module, kind, "clock_gettime")
         answer = cgutils.alloca_once(b, I64, 2)
-        b.call(function, [ir.IntType(32)(time.CLOCK_MONOTONIC), answer])
+        b.call(function, [b.trunc(values[0], ir.IntType(32)), answer])
         return b.add(b.mul(b.load(answer), I64(10**9)), b.load(b.gep(answer, [I64(1)])))
 
-    return types.uint64(), codegen
+    return types.uint64(types.int64), codegen
 
 
 @intrinsic(prefer_literal=True)

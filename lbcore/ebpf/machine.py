@@ -52,7 +52,7 @@ class Result:
     """What a program made of a packet.
 
     verdict: r0, 32 bits; redirect: (map or None, key or interface) of the last redirect helper, if the verdict is that;
-    printed: lines of trace_printk; executed: instructions.
+    printed: lines of trace_printk; executed: instructions; mark: the packet's in the end, where its context has one.
     """
 
     verdict: int
@@ -60,6 +60,7 @@ class Result:
     redirect: tuple[Map | None, int] | None
     printed: tuple[str, ...]
     executed: int
+    mark: int = 0
 
 
 class Machine:
@@ -91,20 +92,22 @@ class Machine:
         self.vm = Vm(code, maps=self.maps, helpers=helpers, clock=clock, random=Random(seed))
         self.vm.programs = {number: check(_link(one, names)) for number, one in (programs or {}).items()}
 
-    def run(self, packet: bytes, *, interface: int = 1, queue: int = 0, limit: int = LIMIT) -> Result:
+    def run(self, packet: bytes, *, interface: int = 1, queue: int = 0, mark: int = 0, limit: int = LIMIT) -> Result:
         """Run on one packet (at least 14 bytes). Raises VmError."""
-        placed = self._place(packet, interface, queue)
+        placed = self._place(packet, interface, queue, mark)
         verdict = self.vm.run(limit) & 0xFFFFFFFF
         redirect = placed.redirect if verdict == placed.redirect_verdict else None
-        return Result(verdict, bytes(placed), redirect, tuple(self.vm.printed), self.vm.executed)
+        return Result(verdict, bytes(placed), redirect, tuple(self.vm.printed), self.vm.executed, placed.mark)
 
-    def trace(self, packet: bytes, *, interface: int = 1, queue: int = 0, limit: int = LIMIT) -> Iterator[Step]:
+    def trace(
+        self, packet: bytes, *, interface: int = 1, queue: int = 0, mark: int = 0, limit: int = LIMIT
+    ) -> Iterator[Step]:
         """The same, step by step; `self.vm.packet` is the packet at any moment."""
-        self._place(packet, interface, queue)
+        self._place(packet, interface, queue, mark)
         return steps(self.vm, limit)
 
-    def _place(self, data: bytes, interface: int, queue: int) -> Packet:
-        packet = Packet(self.vm.memory, data, self.layout, interface=interface, queue=queue)
+    def _place(self, data: bytes, interface: int, queue: int, mark: int) -> Packet:
+        packet = Packet(self.vm.memory, data, self.layout, interface=interface, queue=queue, mark=mark)
         self.vm.packet = packet
         self.vm.arguments = (packet.context_address, 0)
         self.vm.printed.clear()
@@ -118,6 +121,12 @@ def _link(program: bytes | Linked, names: list[str]) -> bytes:
     code = bytearray(program.code)
     for relocation in program.relocations:
         at = relocation.instruction * isa.SLOT
+        if getattr(relocation, "kind", "map") in ("kernel", "setting"):
+            if not relocation.optional:
+                raise ValueError(f"{relocation.symbol!r}: the program wants it of the kernel; there is none here")
+            kept = isa.IMM64 if code[at] == isa.LDDW else isa.KERNEL  # an address of 0, or a call that faults
+            code[at + 1] = kept << 4 | code[at + 1] & 0x0F
+            continue
         if at + 2 * isa.SLOT > len(code) or code[at] != isa.LDDW:
             continue
         if relocation.symbol not in names:

@@ -1,60 +1,105 @@
 """Maps as a program is written with them: tables that the program and everybody else can read and write.
 
-    hits = maps.array("hits", 256)                        # 64-bit counters
-    flows = maps.lru_hash("flows", 1024, key=(B32, B16), value=U32)
+    hits = maps.array("hits", 256)                                           # 64-bit counters
+    flows = maps.lru_hash("flows", 1024, key=(B128, B16), value=U32)         # an IPv6 address and a port
+    backends = maps.array("backends", 512, value={"packets": U64, "octets": U64, "port": B16})
 
     hits.increment(protocol)
-    found, backend = flows.lookup((address, port))
+    found, number = flows.lookup((ip.source_high, ip.source_low, port))
+    backends.add(number, size_of(p), "octets")
+    found, backend = backends.lookup(number)                                 # backend.port
 
 Rule of this file: what a map holds, and what its methods do in plain Python: to `storage`, where the machine finds it.
 `maps_numba` gives the methods their compiled meaning.
 
 Theory. To the kernel, keys and values are bytes. Here they are numbers, or tuples of numbers laid out as C lays out a
 struct: each field at a multiple of its size, gaps zero (the kernel compares keys byte by byte, so a gap of garbage
-would be another key). A field of 64 bits is a word (`words.word64`), a smaller one a plain integer.
+would be another key). A field of 64 bits is a word (`words.word64`), a smaller one a plain integer. Fields with names
+(a dictionary) make named tuples.
+
+Trap. `update` writes a whole value, and two CPUs that read, change and write it lose one change. What is counted is
+counted with `add`, which changes it where it is.
 """
 
 from __future__ import annotations
 
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lbcore.ebpf import ring, storage, tables
 from lbcore.ebpf.storage import ANY, EXIST, NOEXIST
 
-__all__ = ["ANY", "B16", "B32", "B64", "EXIST", "NOEXIST", "U8", "U16", "U32", "U64", "Map"]
+__all__ = ["ANY", "B16", "B32", "B64", "B128", "EXIST", "NOEXIST", "U8", "U16", "U32", "U64", "Map"]
 
 Number = int | tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Field:
-    """An unsigned number of `size` bytes; `order`: "little", as processors have it, or "big", as on the wire."""
+    """An unsigned number of `size` bytes; `order`: "little", as processors have it, or "big", as on the wire.
+
+    It lies at a multiple of `align` bytes; of its size, unless said otherwise.
+    """
 
     size: int
     order: Any = "little"
+    align: int = 0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "align", self.align or self.size)
+
+
+Fields = Field | tuple["Fields", ...] | Mapping[str, "Fields"]
+"""A number, a tuple of fields, or fields with names; nested ones are as many numbers in a row as there are."""
 
 U8, U16, U32, U64 = Field(1), Field(2), Field(4), Field(8)
 B16, B32, B64 = Field(2, "big"), Field(4, "big"), Field(8, "big")
+B128: Fields = {"high": Field(8, "big", 4), "low": Field(8, "big", 4)}
+"""An IPv6 address as two words, laid out as struct in6_addr: `ipv6.parse` gives it so."""
 
-Fields = Field | tuple[Field, ...]
+
+def _flat(fields: Fields, name: str = "") -> Iterator[tuple[str, Field]]:
+    """Every number among the fields, under the names that lead to it."""
+    if isinstance(fields, Field):
+        yield name, fields
+        return
+    named = fields.items() if isinstance(fields, Mapping) else ((f"f{i}", one) for i, one in enumerate(fields))
+    for inner, one in named:
+        yield from _flat(one, f"{name}_{inner}" if name else inner)
 
 
 class Layout:
-    """Where each field of a key or value is, as in a C struct. `single`: it is a number, not a tuple of numbers."""
+    """Where each field of a key or value is, as in a C struct.
 
-    def __init__(self, fields: Fields) -> None:
-        self.single = isinstance(fields, Field)
-        self.fields: tuple[Field, ...] = (fields,) if isinstance(fields, Field) else fields
+    single: it is a number, not a tuple of numbers; type: that of the tuple, a named one if `named`.
+    """
+
+    def __init__(self, fields: Fields, name: str = "fields") -> None:
+        self.single, self.named = isinstance(fields, Field), isinstance(fields, Mapping)
+        flat = list(_flat(fields))
+        self.names = tuple(name for name, _ in flat)
+        self.fields = tuple(field for _, field in flat)
+        self.type: Any = namedtuple(name, self.names) if self.named else tuple
         self.offsets: list[int] = []
         end = 0
         for field in self.fields:
-            start = -(-end // field.size) * field.size
+            start = -(-end // field.align) * field.align
             self.offsets.append(start)
             end = start + field.size
-        widest = max((field.size for field in self.fields), default=1)
+        widest = max((field.align for field in self.fields), default=1)
         self.size = -(-end // widest) * widest
+
+    def position(self, field: int | str | None) -> int:
+        """Which number a field is, by name or by position. Raises ValueError."""
+        names = () if self.single else self.names
+        if isinstance(field, str) and field in names:
+            return names.index(field)
+        if isinstance(field, int) and 0 <= field < len(self.fields):
+            return field
+        have = f"has {', '.join(names)}" if names else "is one number"
+        raise ValueError(f"field {field!r}: this {have}")
 
     def pack(self, value: Number) -> bytes:
         """The bytes of a number or tuple; of each number the low bits of its field."""
@@ -71,7 +116,20 @@ class Layout:
         """The number or tuple in these bytes."""
         places = zip(self.fields, self.offsets, strict=True)
         values = tuple(int.from_bytes(data[at : at + field.size], field.order) for field, at in places)
-        return values[0] if self.single else values
+        if self.single:
+            return values[0]
+        return self.type(*values) if self.named else values
+
+
+class TailCall(Exception):
+    """How a tail call leaves a function in plain Python: `function` is to go on."""
+
+    def __init__(self, function: Callable[[Any], int]) -> None:
+        self.function = function
+        super().__init__("a tail call: call the program itself, not the function it was made of")
+
+
+MAX_TAIL_CALLS = 33
 
 
 class Map:
@@ -84,7 +142,7 @@ class Map:
         if not name.isidentifier() or not name.isascii() or len(name) > 15:
             raise ValueError(f"map name {name!r}: the kernel wants letters, digits and _, at most 15")
         self.kind, self.name, self.max_entries = kind, name, max_entries
-        self.key, self.value = Layout(key), Layout(value)
+        self.key, self.value = Layout(key, f"{name}_key"), Layout(value, f"{name}_value")
         self.storage = storage.Map(kind, self.key.size, self.value.size, max_entries, name=name)
 
     def __repr__(self) -> str:
@@ -122,19 +180,54 @@ class Map:
         return 0
 
     def increment(self, key: Number, by: int = 1) -> bool:
-        """Add to a key's value, a number of 32 or 64 bits, in one step that no other CPU can split.
+        """Add to a key's value, if that is one number."""
+        return self.add(key, by)
 
-        A key that is not there starts at 0. False if there is no room for it.
+    def add(self, key: Number, by: Number, field: int | str | None = None) -> bool:
+        """Add to a key's value where it is; to one field of it (by name or position), or `by` is a tuple for all.
+
+        Each number, of 32 or 64 bits, changes in one step that no other CPU can split; in a per-CPU map no other could.
+        A key that is not there starts at zero. False if there is no room for it.
         """
-        found, count = self.lookup(key)
-        return self.update(key, count + by if found else by) == 0
+        layout = self.value
+        more = [0] * len(layout.fields)
+        if field is not None or layout.single:
+            more[layout.position(field or 0)] = self._one(by)
+        elif isinstance(by, tuple):
+            more = list(by)
+        else:
+            raise ValueError(f"map {self.name!r}: add {layout.names} or say which field; given was {by!r}")
+        for number, kind in zip(more, layout.fields, strict=True):
+            if number and not countable(kind):
+                raise ValueError(f"map {self.name!r}: only U32 and U64 can be added to, and this is {kind}")
+        found, before = self.lookup(key)
+        old = (before,) if layout.single else before
+        total = tuple(a + b for a, b in zip(old, more, strict=True))
+        return self.update(key, total, ANY if found else NOEXIST) == 0
+
+    def set_field(self, key: Number, field: int | str, value: int) -> bool:
+        """Write one field (by name or position) of a key's value where it is. False if there is no such key."""
+        position = self.value.position(field)
+        found, before = self.lookup(key)
+        if not found:
+            return False
+        after = [before] if self.value.single else list(before)
+        after[position] = value
+        return self.update(key, tuple(after), EXIST) == 0
 
     def redirect(self, key: int, otherwise: int) -> int:
         """The verdict that sends the packet to entry `key` of a devmap, cpumap or xskmap; without one, `otherwise`."""
         return 4 if self.storage.slot(self.key.pack(key)) >= 0 else otherwise & 3
 
-    def tail_call(self, context: Any, index: int) -> None:
-        """Go on in program `index` of a prog_array and never come back; without one, nothing happens, as in Python."""
+    def _one(self, by: Number) -> int:
+        if isinstance(by, tuple):
+            raise ValueError(f"map {self.name!r}: one number is to be added; given was {by!r}")
+        return by
+
+
+def countable(field: Field) -> bool:
+    """Can processors add to it in one step?"""
+    return field.size in (4, 8) and field.order == "little"
 
 
 def array(name: str, max_entries: int, value: Fields = U64) -> Map:
@@ -162,10 +255,20 @@ def lru_hash(name: str, max_entries: int, key: Fields, value: Fields = U64) -> M
     return Map("lru_hash", name, max_entries, key, value)
 
 
+def lru_percpu_hash(name: str, max_entries: int, key: Fields, value: Fields = U64) -> Map:
+    """The same with one copy of each value for each CPU."""
+    return Map("lru_percpu_hash", name, max_entries, key, value)
+
+
 def lpm_trie(name: str, max_entries: int, key: Fields = B32, value: Fields = U32) -> Map:
-    """Longest prefix match: keys are (length in bits, address ...); the longest prefix that fits is found."""
-    fields = key if isinstance(key, tuple) else (key,)
-    return Map("lpm_trie", name, max_entries, (U32, *fields), value)
+    """Longest prefix match: keys are (length in bits, address ...); the longest prefix that fits is found.
+
+    An address is B32, B128 or other big-endian fields: its bits are counted from the first byte on.
+    """
+    made = Map("lpm_trie", name, max_entries, {"length": U32, "address": key}, value)
+    if made.key.offsets[1] != U32.size:
+        raise ValueError(f"trie {name!r}: the address begins right behind the length; B64 does not, B128 or B32 does")
+    return made
 
 
 def devmap(name: str, max_entries: int) -> Map:
@@ -173,17 +276,45 @@ def devmap(name: str, max_entries: int) -> Map:
     return Map("devmap", name, max_entries, U32, U32)
 
 
+def devmap_hash(name: str, max_entries: int) -> Map:
+    """The same under any numbers, such as interface indexes themselves."""
+    return Map("devmap_hash", name, max_entries, U32, U32)
+
+
 def xskmap(name: str, max_entries: int) -> Map:
     """AF_XDP sockets to `redirect` to."""
     return Map("xskmap", name, max_entries, U32, U32)
 
 
-def prog_array(name: str, max_entries: int) -> Map:
+def prog_array(name: str, max_entries: int) -> ProgramArray:
     """Programs to go on in (`tail_call`)."""
-    return Map("prog_array", name, max_entries, U32, U32)
+    return ProgramArray(name, max_entries)
 
 
-def ringbuf(name: str, size: int, record: Fields) -> Map:
+class ProgramArray(Map):
+    """A map of programs. `sources`: those that were put in, by index, which is also their number in the machine."""
+
+    def __init__(self, name: str, max_entries: int) -> None:
+        super().__init__("prog_array", name, max_entries, U32, U32)
+        self.sources: dict[int, Callable[[Any], int]] = {}
+
+    def put(self, index: int, source: Callable[[Any], int]) -> None:
+        """Let entry `index` be this program: in plain Python, and in a machine with `programs=` these."""
+        if self.update(index, index):
+            raise ValueError(f"map {self.name!r}: index {index}; there are {self.max_entries} entries")
+        self.sources[index] = source
+
+    def tail_call(self, context: Any, index: int) -> None:
+        """Go on in program `index` with the same packet and never come back; without one, nothing happens.
+
+        33 times at most. In plain Python the first program is to be called as a program (`@xdp`), not as its function.
+        """
+        if self.storage.slot(self.key.pack(index)) >= 0 and context.tail_calls < MAX_TAIL_CALLS:
+            context.tail_calls += 1
+            raise TailCall(self.sources[self[index]])
+
+
+def ringbuf(name: str, size: int, record: Fields) -> RingBuffer:
     """A ring of `size` bytes, a power of two from 4096 on, through which programs send records."""
     return RingBuffer(name, size, record)
 
@@ -193,7 +324,11 @@ class RingBuffer(Map):
 
     def __init__(self, name: str, size: int, record: Fields) -> None:
         super().__init__("ringbuf", name, size)
-        self.record = Layout(record)
+        self.record = Layout(record, f"{name}_record")
+
+    def consume(self) -> list[Any]:
+        """The records that were sent since, as numbers or tuples, oldest first."""
+        return [self.record.unpack(data) for data in self.storage.consume()]
 
     def output(self, record: Number) -> int:
         """Append a record: 0, or negative if the ring is full."""

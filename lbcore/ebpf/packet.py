@@ -42,11 +42,12 @@ class Layout(NamedTuple):
     queue: int
     length: int | None = None
     protocol: int | None = None
+    mark: int | None = None
 
 
 XDP_MD = Layout(size=24, data=0, data_end=4, data_meta=8, interface=12, queue=16)
 """struct xdp_md; egress_ifindex, at 20, stays 0."""
-SK_BUFF = Layout(size=192, data=76, data_end=80, data_meta=140, interface=40, queue=12, length=0, protocol=16)
+SK_BUFF = Layout(size=192, data=76, data_end=80, data_meta=140, interface=40, queue=12, length=0, protocol=16, mark=8)
 """struct __sk_buff; `interface` is its ifindex."""
 
 
@@ -54,12 +55,13 @@ class Packet:
     """The packet and context of one run, placed in `where`.
 
     redirect: what the last redirect helper was asked for: (map or None, key or interface). redirect_verdict: what
-    that helper returns (XDP_REDIRECT 4, TC_ACT_REDIRECT 7).
+    that helper returns (XDP_REDIRECT 4, TC_ACT_REDIRECT 7). clones: (interface, bytes) of copies that were sent.
     """
 
     def __init__(
-        self, where: Memory, data: bytes, layout: Layout = XDP_MD, *, interface: int = 1, queue: int = 0
-    ) -> None:
+        self, where: Memory, data: bytes, layout: Layout = XDP_MD, *, interface: int = 1, queue: int = 0,
+        mark: int = 0,
+    ) -> None:  # fmt: skip
         room = max(FRAME, HEADROOM + len(data) + TAIL_RESERVED)
         self.memory, self.layout = where, layout
         self.buffer = np.zeros(room, np.uint8)
@@ -69,15 +71,23 @@ class Packet:
         self.buffer[self.data : self.end] = np.frombuffer(data, np.uint8)
         self.context = np.zeros(layout.size, np.uint8)
         self.redirect: tuple[Map | None, int] | None = None
+        self.clones: list[tuple[int, bytes]] = []
         self.redirect_verdict = 4 if layout is XDP_MD else 7
         where.place(memory.PACKET, Region("the packet", self.buffer, origin=PACKET_START))
         where.place(memory.CONTEXT, Region("the context", self.context), writable=layout is not XDP_MD)
         self._field(layout.interface, interface)
         self._field(layout.queue, queue)
-        if layout.length is not None and layout.protocol is not None:
-            self._field(layout.length, len(data))
+        if layout.protocol is not None:
             self._field(layout.protocol, int.from_bytes(data[12:14], "little"))
+        if layout.mark is not None:
+            self._field(layout.mark, mark)
         self._publish()
+
+    @property
+    def mark(self) -> int:
+        """The mark that the packet has now; 0 where it has none."""
+        at = self.layout.mark
+        return 0 if at is None else int.from_bytes(self.context[at : at + 4].tobytes(), "little")
 
     def __bytes__(self) -> bytes:
         return self.buffer[self.data : self.end].tobytes()
@@ -139,6 +149,8 @@ class Packet:
             (self.layout.data_meta, self.meta),
         ):
             self._field(field, PACKET_START + offset)
+        if self.layout.length is not None:
+            self._field(self.layout.length, self.end - self.data)
 
     def _field(self, offset: int, value: int) -> None:
         self.context[offset : offset + 4] = np.frombuffer(struct.pack("<I", value & 0xFFFFFFFF), np.uint8)

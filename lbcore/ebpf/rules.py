@@ -22,6 +22,7 @@ from numba.core.untyped_passes import IRProcessing
 
 from lbcore.ebpf.errors import CompileError
 from lbcore.ebpf.helpers import printk
+from lbcore.ebpf.maps_numba import MapType
 
 NUMBA, HERE = Path(numba.__file__).parent, Path(__file__).parent
 
@@ -79,16 +80,17 @@ def forbidden_types(function_ir: Any, typemap: Any) -> Iterator[Place]:
 
 
 def stray_strings(function_ir: Any, typemap: Any) -> Iterator[Place]:
-    """String literals that are not the text of a printk."""
-    printed: set[str] = set()
+    """String literals that are not the text of a printk, nor the name of a field of a map's value."""
+    named: set[str] = set()
     for block in function_ir.blocks.values():
         for call in block.find_exprs("call"):
-            if getattr(typemap[call.func.name], "typing_key", None) is printk:
-                printed.update(one.name for one in call.args)
+            called = typemap[call.func.name]
+            if getattr(called, "typing_key", None) is printk or isinstance(getattr(called, "this", None), MapType):
+                named.update(one.name for one in (*call.args, *dict(call.kws).values()))
     for block in function_ir.blocks.values():
         for statement in block.find_insts(ir.Assign):
             constant = isinstance(statement.value, ir.Const | ir.Global | ir.FreeVar)
-            if constant and isinstance(statement.value.value, str) and statement.target.name not in printed:
+            if constant and isinstance(statement.value.value, str) and statement.target.name not in named:
                 yield statement.loc, f"{_named(statement)} {FORBIDDEN[types.UnicodeType]}"
 
 

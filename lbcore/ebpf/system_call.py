@@ -100,6 +100,8 @@ class MapInformation(ctypes.Structure):
     _fields_: ClassVar = [
         ("type", c_uint32), ("id", c_uint32), ("key_size", c_uint32), ("value_size", c_uint32),
         ("max_entries", c_uint32), ("map_flags", c_uint32), ("name", c_char * 16),
+        ("ifindex", c_uint32), ("btf_vmlinux_value_type_id", c_uint32), ("netns_dev", c_uint64),
+        ("netns_ino", c_uint64), ("btf_id", c_uint32), ("btf_key_type_id", c_uint32), ("btf_value_type_id", c_uint32),
     ]  # fmt: skip
 
 
@@ -112,7 +114,7 @@ def bpf(attributes: Attributes) -> int:
     result = int(_libc().syscall(number, attributes.command, ctypes.byref(attributes), sizeof(attributes)))
     if result < 0:
         code = ctypes.get_errno()
-        hint = "; it takes root, or CAP_BPF and CAP_NET_ADMIN" if code == errno.EPERM else ""
+        hint = "; it takes root, or CAP_BPF and CAP_NET_ADMIN (to trace: CAP_PERFMON)" if code == errno.EPERM else ""
         raise OSError(code, f"bpf(2), {type(attributes).__name__}: {_words(code)}{hint}")
     return result
 

@@ -30,7 +30,7 @@ from lbcore.testbed.routes import Seen, Site
 from lbcore.testbed.tls_open import Keys
 from lbcore.wire import tls_hello
 from lbcore.wire.seam import view
-from lbcore.wire.seam_numba import memory_context, place
+from lbcore.wire.seam_numba import memory_context, new_cell, place
 
 BATCH = 256  # packets handed over at a time
 TABLE = 65537
@@ -52,7 +52,7 @@ class Step:
 @kernel
 def read_headers(buffer, sizes, stride):  # type: ignore[no-untyped-def]
     """Fold of the ports of frames at multiples of `stride` in `buffer` (uint8), whose lengths are `sizes`."""
-    cell = np.zeros(4, np.uint64)
+    cell = new_cell()
     fold = 0
     for i in range(sizes.size):
         place(cell, buffer, i * stride, i * stride + sizes[i])

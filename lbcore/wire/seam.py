@@ -22,14 +22,22 @@ from typing import Any, NamedTuple
 
 
 class Frame:
-    """A packet in plain Python: `buffer` holds it from `start` to `end`, with room to grow on both sides."""
+    """A packet in plain Python: `buffer` holds it from `start` to `end`, with room to grow on both sides.
 
-    __slots__ = ("buffer", "end", "start")
+    interface, queue: where it came in; mark: what those who saw it before noted on it (0 to 2**32 - 1); tail_calls: how
+    many programs handed it on.
+    """
 
-    def __init__(self, data: bytes = b"", *, headroom: int = 128, tailroom: int = 128) -> None:
+    __slots__ = ("buffer", "end", "interface", "mark", "queue", "start", "tail_calls")
+
+    def __init__(
+        self, data: bytes = b"", *, headroom: int = 128, tailroom: int = 128, interface: int = 1, queue: int = 0,
+        mark: int = 0,
+    ) -> None:  # fmt: skip
         self.buffer = bytearray(headroom) + data + bytearray(tailroom)
         self.start = headroom
         self.end = headroom + len(data)
+        self.interface, self.queue, self.mark, self.tail_calls = interface, queue, mark, 0
 
     def __bytes__(self) -> bytes:
         return bytes(self.buffer[self.start : self.end])
@@ -96,6 +104,31 @@ def _writer(size: int) -> Callable[[View, int, int], None]:
 
 u8, u16, u32, u64 = _reader(1), _reader(2), _reader(4), _reader(8)
 set8, set16, set32, set64 = _writer(1), _writer(2), _writer(4), _writer(8)
+
+
+def interface_of(context: Frame) -> int:
+    """The index of the interface that the packet came in by."""
+    return context.interface
+
+
+def queue_of(context: Frame) -> int:
+    """The receive queue that the packet came in by."""
+    return context.queue
+
+
+def length_of(context: Frame) -> int:
+    """Bytes of the whole packet, also of what a view of it does not show."""
+    return len(context)
+
+
+def mark_of(context: Frame) -> int:
+    """The number that travels with the packet through the host and never leaves it (0 to 2**32 - 1)."""
+    return context.mark
+
+
+def set_mark(context: Frame, mark: int) -> None:
+    """Give the packet a mark, of which the low 32 bits are kept; firewalls and routing rules can ask for it."""
+    context.mark = int(mark) & 0xFFFFFFFF
 
 
 def grow_head(context: Frame, n: int) -> bool:

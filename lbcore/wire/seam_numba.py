@@ -1,9 +1,9 @@
 """What the seam means to numba: the same names, compiled to loads and stores.
 
-A compiled context is the address of a *cell*, uint64[4]: packet start, packet end, first usable byte, end of the
-usable bytes. A view is (at, end), two integers that live in registers. A checked view carries the packet's first
-byte as a third, and an access outside it raises IndexError: slower, and for tests. Views of four are the kernel's,
-for packets that are not in memory (`lbcore.ebpf.contexts`).
+A compiled context is the address of a *cell*, uint64[7]: packet start, packet end, first usable byte, end of the
+usable bytes; interface, queue, mark (`new_cell` makes one). A view is (at, end), two integers that live in registers.
+A checked view carries the packet's first byte as a third, and an access outside it raises IndexError: slower, and for
+tests. Views of four are the kernel's, for packets that are not in memory (`lbcore.ebpf.contexts`).
 
 (numba wants the arguments of an overload and of its implementation spelled alike, so these have no annotations.)
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, overload, register_jitable, register_model
@@ -46,16 +47,35 @@ class ContextModel(models.PrimitiveModel):  # type: ignore[misc]
 register_model(Memory)(ContextModel)
 register_model(CheckedMemory)(ContextModel)
 
+CELL = 7
+"""Words of a cell."""
+
+
+@register_jitable
+def new_cell(interface: int = 1, queue: int = 0, mark: int = 0) -> npt.NDArray[np.uint64]:
+    """A cell without a packet (`place` puts one in): where packets come in, and their mark."""
+    cell = np.zeros(CELL, np.uint64)
+    cell[4], cell[5], cell[6] = interface, queue, mark
+    return cell
+
 
 def _enter(kind: Context) -> Any:
     def codegen(context: Any, b: Any, signature: Any, values: Any) -> Any:
         return b.ptrtoint(context.make_array(signature.args[0])(context, b, values[0]).data, I64)
 
-    return intrinsic(lambda context, cell: (kind(cell), codegen))
+    enter = intrinsic(lambda context, cell: (kind(cell), codegen))
+
+    @register_jitable
+    def context_of(cell):
+        if cell.size < CELL:
+            raise ValueError("the cell of a context has 7 words: make it with new_cell()")
+        return enter(cell)
+
+    return context_of
 
 
 memory_context = _enter(Memory())
-"""The context that lives in a cell (uint64[4]; the caller keeps cell and packet alive while it is used)."""
+"""The context that lives in a cell (uint64[7]; the caller keeps cell and packet alive while it is used)."""
 
 checked_context = _enter(CheckedMemory())
 """The same, with every access checked."""
@@ -167,23 +187,28 @@ def _view(context):
     return None
 
 
-@overload(seam.need)
-def _need(p, n):
-    return lambda p, n: p[0] + as_uint64(n) <= p[1]
-
-
 @intrinsic
 def _pin(context, address):
-    """The address, in a register of its own that LLVM sees nothing of.
+    """The address, in a register of its own that LLVM sees nothing of; it emits no instruction.
 
     Behind a computed distance the kernel's verifier knows only what was checked of that very register. Without this,
-    LLVM checks one sum of start, distance and offset, and reads through another. It emits no instruction.
+    LLVM checks one sum of start, distance and offset, and reads through another.
     """
 
     def codegen(context, b, signature, values):
+        if not getattr(context, "natural_alignment", False):
+            return values[0]
         return b.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [values[0]], side_effect=False)
 
     return types.uint64(types.uint64), codegen
+
+
+@overload(seam.need, prefer_literal=True)
+def _need(p, n):
+    if isinstance(n, types.IntegerLiteral) and n.literal_value > 1:
+        return lambda p, n: p[0] + as_uint64(n) <= p[1]
+    # LLVM turns "start + 1 <= end" into "start < end", from which the kernel's verifier learns nothing.
+    return lambda p, n: _pin(p[0] + as_uint64(n)) <= p[1]
 
 
 @overload(seam.advance, prefer_literal=True)
@@ -220,6 +245,33 @@ overload(seam.settled, target="bpf")(lambda n, below: lambda n, below: _forget(n
 @overload(seam.size_of)
 def _size_of(p):
     return lambda p: as_int64(p[1]) - as_int64(p[0])
+
+
+def _field(read: Any, offset: int) -> None:
+    @overload(read)
+    def _(context):
+        if isinstance(context, Memory | CheckedMemory):
+            return lambda context: as_int64(_get(address_of(context), offset))
+        return None
+
+
+_field(seam.interface_of, 32)
+_field(seam.queue_of, 40)
+_field(seam.mark_of, 48)
+
+
+@overload(seam.length_of)
+def _length_of(context):
+    if isinstance(context, Memory | CheckedMemory):
+        return lambda context: as_int64(_get(address_of(context), 8)) - as_int64(_get(address_of(context), 0))
+    return None
+
+
+@overload(seam.set_mark)
+def _set_mark(context, mark):
+    if isinstance(context, Memory | CheckedMemory):
+        return lambda context, mark: _put(address_of(context), 48, as_uint64(mark & 0xFFFFFFFF))
+    return None
 
 
 @overload(seam.grow_head)

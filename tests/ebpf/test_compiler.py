@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import linecache
 import os
 import struct
 
@@ -219,6 +220,7 @@ def test_what_the_verifier_refuses_is_told_at_its_line(function):
     error = explain.rejection(caught.value)
     assert (error.file, error.line) == (__file__, marked(function))
     assert REFUSED[function] in error.why
+    assert linecache.getline(__file__, error.line).strip() in caught.value.log  # the kernel itself has been told
 
 
 # ---- what can ----

@@ -14,7 +14,7 @@ from lbcore.ebpf import compiler, kernel
 from lbcore.ebpf.machine import Machine
 from lbcore.wire.portable import portable
 from lbcore.wire.seam import Frame
-from lbcore.wire.seam_numba import checked_context, memory_context, place
+from lbcore.wire.seam_numba import checked_context, memory_context, new_cell, place
 from tests import needs
 from tests.ebpf import portable_programs as programs
 from tests.wire.corpus import FRAMES, cut
@@ -86,7 +86,7 @@ def in_numba(function, enter):
         place(cell, buffer, ROOM, ROOM + size)
         return function(enter(cell))
 
-    cell, results = np.zeros(4, np.uint64), []
+    cell, results = new_cell(), []
     for packet in packets():
         buffer = np.frombuffer(Frame(packet, headroom=ROOM, tailroom=ROOM).buffer, np.uint8)
         verdict = run(cell, buffer, len(packet))

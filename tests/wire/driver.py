@@ -11,7 +11,7 @@ from lbcore.jit import kernel
 from lbcore.wire import checksum, ethernet, icmp, ipv4, ipv6, options, tcp, udp
 from lbcore.wire.portable import portable
 from lbcore.wire.seam import advance, need, size_of, u8, u16, view
-from lbcore.wire.seam_numba import checked_context, memory_context, place
+from lbcore.wire.seam_numba import checked_context, memory_context, new_cell, place
 from lbcore.wire.verdict import BAD_TOTAL_LENGTH, OK
 
 ETHERNET, IPV4, IPV6, TCP, UDP, ICMP, OPTION, QUOTED, SUM, COLUMNS = 0, 6, 20, 36, 46, 52, 59, 67, 73, 74
@@ -92,7 +92,7 @@ def walk(context, row):
 
 @kernel
 def walk_many(buffer, starts, ends, rows):
-    cell = np.zeros(4, np.uint64)
+    cell = new_cell()
     for i in range(starts.size):
         place(cell, buffer, starts[i], ends[i])
         walk(memory_context(cell), rows[i])
@@ -100,7 +100,7 @@ def walk_many(buffer, starts, ends, rows):
 
 @kernel
 def walk_many_checked(buffer, starts, ends, rows):
-    cell = np.zeros(4, np.uint64)
+    cell = new_cell()
     for i in range(starts.size):
         place(cell, buffer, starts[i], ends[i])
         walk(checked_context(cell), rows[i])
@@ -114,14 +114,14 @@ def read_one_too_far(context):
 
 @kernel
 def too_far(buffer, start, end):
-    cell = np.zeros(4, np.uint64)
+    cell = new_cell()
     place(cell, buffer, start, end)
     return read_one_too_far(memory_context(cell))
 
 
 @kernel
 def too_far_checked(buffer, start, end):
-    cell = np.zeros(4, np.uint64)
+    cell = new_cell()
     place(cell, buffer, start, end)
     return read_one_too_far(checked_context(cell))
 

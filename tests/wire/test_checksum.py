@@ -10,14 +10,14 @@ from scapy.utils import checksum as scapy_checksum
 from lbcore.jit import kernel
 from lbcore.wire import checksum
 from lbcore.wire.seam import view
-from lbcore.wire.seam_numba import checked_context, place
+from lbcore.wire.seam_numba import checked_context, new_cell, place
 from tests import vectors
 from tests.wire.packets import number
 
 
 @kernel
 def compiled(data):
-    cell = np.zeros(4, np.uint64)
+    cell = new_cell()
     place(cell, data, 0, data.size)
     return checksum.finish(checksum.add(view(checked_context(cell)), 0, data.size))
 

@@ -10,7 +10,7 @@ from scapy.layers.inet import TCP
 from lbcore.jit import kernel
 from lbcore.wire import options
 from lbcore.wire.seam import advance, view
-from lbcore.wire.seam_numba import checked_context, place
+from lbcore.wire.seam_numba import checked_context, new_cell, place
 from lbcore.wire.verdict import BAD_OPTION, OK
 from tests.wire import packets
 
@@ -19,7 +19,7 @@ SCAPY_KINDS = {"EOL": 0, "NOP": 1, "MSS": 2, "WScale": 3, "SAckOK": 4, "SAck": 5
 
 @kernel
 def find_compiled(data, length, kind):
-    cell = np.zeros(4, np.uint64)
+    cell = new_cell()
     place(cell, data, 0, data.size)
     return options.find(view(checked_context(cell)), length, kind)
 

@@ -28,7 +28,7 @@ from lbcore.wire.seam import (
     u64,
     view,
 )
-from lbcore.wire.seam_numba import checked_context, memory_context, place
+from lbcore.wire.seam_numba import checked_context, memory_context, new_cell, place
 from tests.wire import driver
 from tests.wire.packets import number
 
@@ -106,7 +106,7 @@ def test_a_frame_and_a_cell_do_the_same(data, headroom, tailroom, todo):
         memory = np.full(64 + headroom + len(data) + tailroom, 0xA5, np.uint8)
         room = memory[32 : memory.size - 32]
         room[:] = np.frombuffer(Frame(data, headroom=headroom, tailroom=tailroom).buffer, np.uint8)
-        cell, answers = np.zeros(4, np.uint64), np.zeros(len(said), np.uint64)
+        cell, answers = new_cell(), np.zeros(len(said), np.uint64)
         place(cell, room, headroom, headroom + len(data))
         run(cell, *arrays, answers)
         assert answers.tolist() == said
@@ -142,7 +142,7 @@ def test_an_access_outside_the_packet_raises_where_accesses_are_checked(data, of
     frame.start, frame.end = 6, 6 + len(data)
     kind = {1: SET8, 2: SET16, 4: SET32, 8: SET64}[size] + (0 if writes else 4)
     access = getattr(seam, f"{'set' if writes else 'u'}{8 * size}")
-    cell, buffer = np.zeros(4, np.uint64), np.frombuffer(frame.buffer, np.uint8)
+    cell, buffer = new_cell(), np.frombuffer(frame.buffer, np.uint8)
     place(cell, buffer, frame.start, frame.end)
     if offset >= 0 and offset + size <= len(data):
         access(view(frame), offset, *[0] * writes)
