@@ -134,7 +134,7 @@ class Balancer:
         self.refresh()
 
     def refresh(self) -> None:
-        """Bring the tables in line with the backends' states. Rings change one slot at a time, under running packets."""
+        """Bring the tables in line with the backends' states. Rings change slot by slot, under running packets."""
         for backend, number in self.numbers.items():
             self.tables.backends[number, 0] = self.states[backend]
         for number, service in enumerate(self.config.services):

@@ -17,11 +17,10 @@ from typing import Any
 
 from lbcore.l4 import flags, tables
 from lbcore.l4.choose import choose, hash_of, key_of, normal
-from lbcore.l4.flow import QUOTED, SYN, UDP, Flow, parse
+from lbcore.l4.flow import QUOTED, UDP, Flow, parse
 from lbcore.l4.link import answer_echo, send_direct, source_of
 from lbcore.l4.nat import Ends, translate
 from lbcore.l4.reasons import (
-    DROP,
     ECHO,
     FAMILY,
     FORWARDED,
@@ -29,17 +28,16 @@ from lbcore.l4.reasons import (
     NO_PORT,
     NOT_IP,
     NOT_OURS,
-    PASS,
     REPLY,
     TOO_BIG,
-    TX,
+    action_of,
 )
 from lbcore.l4.tables import Backend, Settings, Way
 from lbcore.l4.tunnel import encapsulate, is_ipv4
 from lbcore.wire import ethernet, quic
 from lbcore.wire.portable import portable
 from lbcore.wire.seam import advance, need, size_of, view
-from lbcore.wire.words import int64, mod64, word64
+from lbcore.wire.words import mod64, word64
 
 ALL_MODES = (1 << len(flags.NAMES)) - 1
 TRANSLATING = 1 << flags.NAT | 1 << flags.FULL_NAT
@@ -50,15 +48,13 @@ PORTS, FIRST_PORT, TRIES = 64512, 1024, 8
 
 @portable
 def forward(context: Any, t: Any, modes: int) -> int:
-    """Handle the packet of a context with tables `t`; rewrites it in place. One of DROP, PASS, TX, as XDP counts them.
+    """Handle the packet of a context with tables `t`; rewrites it in place. One of the actions of `reasons`, as XDP counts them.
 
     modes: a constant with a bit for each mode (1 << flags.NAT ...) that any service has.
     """
     reason = handle(context, t, modes)
     tables.count_reason(t, reason)
-    if reason <= ECHO:
-        return TX
-    return PASS if reason in (NOT_IP, NOT_OURS) else DROP
+    return action_of(reason)
 
 
 @portable

@@ -188,7 +188,7 @@ def _ipv6(p: View, link: int) -> Flow:
 def _ports(p: View, left: int, reason: int, protocol: int, ports: int, flags: int) -> tuple[int, int, int]:
     """(reason, source port << 16 | destination port, flags) of the transport header at a view.
 
-    left: bytes of the IP packet from there on; what the frame has behind them is padding. Quoted ports are known already.
+    left: bytes of the IP packet from there on; what the frame has behind them is padding. Quoted ports are known.
     """
     if reason != FORWARDED:
         return reason, 0, 0

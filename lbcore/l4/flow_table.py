@@ -15,7 +15,7 @@ seeded for that reason; a fixed seed is for reproducing somebody's vectors.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt

@@ -16,7 +16,7 @@ from lbcore.l4.flow import Flow
 from lbcore.l4.reasons import ECHO, FORWARDED, TRUNCATED
 from lbcore.wire import checksum, ethernet, icmp, ipv4, ipv6
 from lbcore.wire.portable import portable
-from lbcore.wire.seam import View, advance, need, set8, set16, set32, set64, u8, u16, u32, u64, view
+from lbcore.wire.seam import View, advance, need, set8, set16, set32, set64, u16, u32, u64, view
 
 HOPS = 64
 """The hop count of packets that start here."""

@@ -1,6 +1,6 @@
 """What the data plane does with a packet, and why: one small integer each, the same on every target.
 
-Rule of this file: a table. `ACTION` is what happens, `TEXT` says it to people.
+Rule of this file: a table. `action_of` is what happens, `TEXT` says it to people.
 
 Theory. A balancer on a host's own interface sees everything that arrives there, and most of it may be none of its
 business: what is not for a virtual address goes on to the host's own stack. What *is* for a virtual address and cannot
@@ -11,6 +11,8 @@ host does not run.
 from __future__ import annotations
 
 from enum import IntEnum
+
+from lbcore.wire.portable import portable
 
 DROP, PASS, TX = 1, 2, 3
 """Actions, numbered as XDP numbers its verdicts: drop it, leave it to the host, send it out where it came from."""
@@ -56,12 +58,15 @@ TEXT = {
     Reason.LIMITED: "its source sends more than it may",
 }
 
-ACTION = {
-    reason: TX if reason <= Reason.ECHO else PASS if reason in (Reason.NOT_IP, Reason.NOT_OURS) else DROP
-    for reason in Reason
-}
+# The same as plain integers, for code that is compiled.
+FORWARDED, REPLY, ECHO, NOT_IP, NOT_OURS = range(5)
+TRUNCATED, MALFORMED, OPTIONS, FRAGMENT, TTL = range(5, 10)
+TOO_BIG, NO_BACKEND, NO_ROOM, NO_PORT, FAMILY, LIMITED = range(10, 16)
 
-FORWARDED, REPLY, ECHO, NOT_IP, NOT_OURS, TRUNCATED, MALFORMED, OPTIONS, FRAGMENT, TTL = (
-    int(r) for r in list(Reason)[:10]
-)
-TOO_BIG, NO_BACKEND, NO_ROOM, NO_PORT, FAMILY, LIMITED = (int(r) for r in list(Reason)[10:])
+
+@portable
+def action_of(reason: int) -> int:
+    """What becomes of a packet with this reason."""
+    if reason <= ECHO:
+        return TX
+    return PASS if reason in (NOT_IP, NOT_OURS) else DROP

@@ -96,7 +96,7 @@ class Way(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """Everything, as arrays. Built by `config`; packets write `established`, `attempts`, `returns`, `ways`, counters."""
+    """Everything, as arrays. Built by `config`; packets write the flow tables, `ways` and the counters."""
 
     settings: Words
     """uint64[12], in the order of `Settings`."""

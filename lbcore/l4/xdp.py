@@ -90,7 +90,7 @@ def _write(target: Any, keys: Any, values: Any) -> None:
 
 
 def counters(maps: Mapping[str, Any], balancer: Balancer) -> dict[str, Any]:
-    """The counters as user space has them: "vips" int64[services, 4], "backends" int64[n + 1, 2], "reasons" int64[16]."""
+    """The counters of user space: "vips" int64[services, 4], "backends" int64[n + 1, 2], "reasons" int64[16]."""
     shapes = {"vip_counters": (-1, 4), "backend_count": (-1, 2), "reason_counters": (16,)}
     sums = {}
     for name, shape in shapes.items():
