@@ -48,7 +48,7 @@ PORTS, FIRST_PORT, TRIES = 64512, 1024, 8
 
 @portable
 def forward(context: Any, t: Any, modes: int) -> int:
-    """Handle the packet of a context with tables `t`; rewrites it in place. One of the actions of `reasons`, as XDP counts them.
+    """Handle the packet of a context with tables `t`, in place: one of the actions of `reasons`.
 
     modes: a constant with a bit for each mode (1 << flags.NAT ...) that any service has.
     """

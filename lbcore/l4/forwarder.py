@@ -19,7 +19,7 @@ from lbcore.jit import kernel
 from lbcore.l4.config import Balancer, Config
 from lbcore.l4.core import ALL_MODES, forward
 from lbcore.l4.reasons import Reason
-from lbcore.wire.seam_numba import memory_context, place
+from lbcore.wire.seam_numba import memory_context, new_cell, place
 
 HEADROOM = 64
 """Bytes before a frame: an IPv6 and a UDP header fit, and the frame stays aligned to a cache line."""
@@ -31,7 +31,7 @@ def forward_batch(frames: Any, starts: Any, lengths: Any, verdicts: Any, tables:
 
     frames: uint8[n, width], C-contiguous; starts, lengths: int64[n], rewritten; verdicts: uint8[n], written.
     """
-    cell = np.empty(4, np.uint64)
+    cell = new_cell()
     for i in range(lengths.size):
         place(cell, frames[i], starts[i], starts[i] + lengths[i])
         verdicts[i] = forward(memory_context(cell), tables, ALL_MODES)

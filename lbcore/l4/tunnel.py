@@ -122,7 +122,7 @@ def encapsulate(context: Any, flow: Flow, service: int, backend: Backend, gatewa
 
 @portable
 def udp(p: View, source: int, destination: int, length: int, inner: int, pseudo: int) -> None:
-    """The UDP header of GUE. inner: what the data add up to, below 0 if nobody knows; pseudo: the outer pseudo-header."""
+    """GUE's UDP header. inner: what the data add up to, below 0 if nobody knows; pseudo: the outer pseudo-header."""
     set16(p, 0, source)
     set16(p, 2, destination)
     set16(p, 4, length)
