@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lbcore.show.explorer import explore
     from lbcore.show.header_diagram import header
     from lbcore.show.listing import source
+    from lbcore.show.machine_stepper import machine_steps
     from lbcore.show.packet_diagram import Span, packet
     from lbcore.show.packet_inspector import inspector
     from lbcore.show.questions import predict, quiz
@@ -23,6 +24,7 @@ _WHERE = {
     "explore": "lbcore.show.explorer",
     "inspector": "lbcore.show.packet_inspector",
     "source": "lbcore.show.listing",
+    "machine_steps": "lbcore.show.machine_stepper",
     "header": "lbcore.show.header_diagram",
     "lines": "lbcore.show.curves",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
@@ -32,8 +34,8 @@ _WHERE = {
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "inspector", "lines", "packet", "predict",
-    "quiz", "removal", "slots_moved", "source", "table",
+    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "inspector", "lines",
+    "machine_steps", "packet", "predict", "quiz", "removal", "slots_moved", "source", "table",
 ]  # fmt: skip
 
 
