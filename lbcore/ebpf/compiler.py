@@ -75,6 +75,12 @@ def compile(function: Function | Source, kind: str = "xdp") -> Object:
 
 def emit(function: Function, kind: str = "xdp") -> bytes:
     """The object file of one program: an ELF file for the machine EM_BPF."""
+    with explain.errors_of(function):
+        return emitter.emit(bitcode(function, kind))
+
+
+def bitcode(function: Function, kind: str = "xdp") -> bytes:
+    """The program and all that it calls as one LLVM module, not optimised."""
     lowered, maps = lower(function, kind)
     module = lowered.module.clone()
     for symbol in module.global_variables:
@@ -86,8 +92,8 @@ def emit(function: Function, kind: str = "xdp") -> bytes:
     for one in (*module.functions, *module.global_variables):
         if not one.is_declaration and one.name not in kept:
             one.linkage = "internal"
-    with explain.errors_of(function):
-        return emitter.emit(module.as_bitcode())
+    code: bytes = module.as_bitcode()
+    return code
 
 
 def lower(function: Function, kind: str = "xdp") -> tuple[target.Lowered, dict[str, Map]]:
