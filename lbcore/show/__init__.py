@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lbcore.show.questions import predict, quiz
     from lbcore.show.slots import removal, slots_moved
     from lbcore.show.style import HATCHES, PALETTE, figure, finish
+    from lbcore.show.verifier_stepper import verifier_steps
 
 _WHERE = {
     "table": "lbcore.measure.table",
@@ -25,6 +26,7 @@ _WHERE = {
     "inspector": "lbcore.show.packet_inspector",
     "source": "lbcore.show.listing",
     "machine_steps": "lbcore.show.machine_stepper",
+    "verifier_steps": "lbcore.show.verifier_stepper",
     "header": "lbcore.show.header_diagram",
     "lines": "lbcore.show.curves",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
@@ -35,7 +37,7 @@ _WHERE = {
 
 __all__ = [
     "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "inspector", "lines",
-    "machine_steps", "packet", "predict", "quiz", "removal", "slots_moved", "source", "table",
+    "machine_steps", "packet", "predict", "quiz", "removal", "slots_moved", "source", "table", "verifier_steps",
 ]  # fmt: skip
 
 
