@@ -3,8 +3,8 @@
 Rule of this file: two values in, of which one at least is a pointer; a value out, or a refusal.
 
 Theory. Adding a constant moves the fixed part of a pointer; adding anything else becomes its variable part, whose
-bounds then have to hold up at every access. A packet pointer with something unknown added leads to a new place: what was
-compared with the packet's end before was another one, so the range is gone and the program asks again.
+bounds then have to hold up at every access. A packet pointer with something unknown added leads to a new place: what
+was compared with the packet's end before was another one, so the range is gone and the program asks again.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def compute_pointer(env: Environment, name: str, a: Value, b: Value) -> Value:
     if name == "sub32":
         return UNKNOWN
     pointer, other = (a, b) if a.pointer else (b, a)
+    env.decisive |= other.made_of
     if name not in ("add", "sub"):
         raise Refusal(POINTER, f"{name} with a pointer, {pointer}", "only 64-bit + and - keep a pointer a pointer")
     if name == "sub" and b.pointer:

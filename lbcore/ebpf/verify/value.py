@@ -30,7 +30,8 @@ PACKETS = (PACKET, META)
 class Value(NamedTuple):
     """number: of a pointer, the variable part of its offset. offset: the fixed part. range: bytes behind the variable
     part that are in the packet. about: the map's facts, the stack's frame, or the record's size. null: it may be.
-    note: for people: what it was before."""
+    note: for people: what it was before. made_of: of a number, bits for the places (`state.places`) whose numbers, at
+    the last checkpoint, it was computed from."""
 
     kind: str
     number: Number = ZERO
@@ -40,6 +41,7 @@ class Value(NamedTuple):
     about: Any = None
     null: bool = False
     note: str = ""
+    made_of: int = 0
 
     @property
     def pointer(self) -> bool:
@@ -69,13 +71,17 @@ class Ids(dict[int, int]):
         return self.setdefault(old, new) == new
 
 
-def includes(old: Value, new: Value, ids: Ids) -> bool:
-    """Is whatever is safe with the old value safe with the new one?"""
+def includes(old: Value, new: Value, ids: Ids, *, matters: bool) -> bool:
+    """Is whatever is safe with the old value safe with the new one? matters: which number it is, if it is one."""
     kind = old.kind
     if kind == NONE:
         return True
     if kind == NUMBER:
-        if new.kind != NUMBER or not old.number.includes(new.number):
+        if new.kind != NUMBER:
+            return False
+        if not matters:
+            return True
+        if not old.number.includes(new.number):
             return False
         return not old.id or ids.fits(old.id, new.id or -1)
     if kind != new.kind or old.offset != new.offset or old.null != new.null or old.about != new.about:
