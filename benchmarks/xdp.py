@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from benchmarks import xdp_drop
-from benchmarks.xdp_twins import BATCH, LADDER, Rung, in_machine, in_numba, in_python, loaded, twin
+from benchmarks.xdp_twins import BATCH, LADDER, Rung, in_machine, in_numba, in_python, loaded
 from lbcore.ebpf import kernel
 from lbcore.ebpf.contexts import XDP_TX
 from lbcore.ebpf.isa import SLOT
@@ -72,14 +72,14 @@ def measure_ladder(rounds: int, repeat: int, seconds: float) -> tuple[list[Row],
         for rung in LADDER:
             rung.prepare()
             source = rung.source
-            with loaded(source, twin(rung.name)) as theirs, loaded(source, source.object) as ours:
-                sizes[rung.name] = size_of(theirs), size_of(ours)
+            with loaded(source, rung.twin()) as theirs, loaded(source, source.object) as ours:
+                sizes[rung.title] = size_of(theirs), size_of(ours)
                 programs = {KERNEL_C: theirs, KERNEL: ours, EMPTY: nothing}
                 for name, packet in rung.packets.items():
                     how = one_by_one if name in rung.once else repeated
                     times = how(programs, packet, rounds, repeat, seconds)
                     slow = slower(rung, packet, rounds, seconds)
-                    rows.append(Row(rung.name, name, Comparison({**times, **slow}, KERNEL_C)))
+                    rows.append(Row(rung.title, name, Comparison({**times, **slow}, KERNEL_C)))
             rung.prepare()
     return rows, sizes
 

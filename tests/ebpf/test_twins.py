@@ -1,16 +1,20 @@
-"""The C twins that the benchmark compares with do what the ladder's programs do: on every packet, in every map."""
+"""The C twins that the benchmark compares with do what the ladder's programs do, on every packet and in every map; and
+the benchmark runs, and says what is true."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.xdp_twins import COMMON, LADDER, OPTIONS, QUESTION, Rung, loaded, twin
+from benchmarks import xdp, xdp_drop
+from benchmarks.xdp_twins import COMMON, LADDER, OPTIONS, QUESTION, Rung, loaded
+from lbcore import measure
 from lbcore.ebpf import kernel
 from lbcore.ebpf.contexts import XDP_DROP, XDP_PASS, XDP_TX
 from lbcore.ebpf.object import Object
@@ -23,8 +27,9 @@ from tests import needs
 from tests.wire.corpus import FRAMES, cut
 
 pytestmark = [needs.tier(2), needs.command("clang")]
-RUNGS = {rung.name: rung for rung in LADDER}
+RUNGS = {rung.title: rung for rung in LADDER}
 TIMELESS = [rung for rung in LADDER if rung.name != "rate_limit"]
+LIMITS = [rung for rung in LADDER if rung.name == "rate_limit"]
 FAR = 1 << 62
 """A time in nanoseconds at which no clock of a test is."""
 
@@ -77,7 +82,7 @@ def behaviour(rung: Rung, program: Object) -> tuple[list[tuple[int, bytes]], dic
 @pytest.mark.parametrize("rung", TIMELESS, ids=lambda rung: rung.name)
 def test_a_twin_does_the_same(rung: Rung) -> None:
     rung.prepare()
-    results, maps = behaviour(rung, twin(rung.name))
+    results, maps = behaviour(rung, rung.twin())
     ours, our_maps = behaviour(rung, rung.source.object)
     for packet, theirs, our in zip(packets(), results, ours, strict=True):
         assert theirs == our, packet.hex()
@@ -87,7 +92,7 @@ def test_a_twin_does_the_same(rung: Rung) -> None:
 def test_the_packets_go_every_way() -> None:
     """What the twins are compared on reaches every verdict of the programs and of the parsers."""
     RUNGS["block_list"].prepare()
-    results = {name: behaviour(RUNGS[name], twin(name)) for name in ("parse", "echo", "block_list")}
+    results = {name: behaviour(RUNGS[name], RUNGS[name].twin()) for name in ("parse", "echo", "block_list")}
     unread = {int.from_bytes(key, "little") for key in results["parse"][1]["unread"]}
     assert unread == {TRUNCATED, BAD_VERSION, BAD_HEADER_LENGTH, BAD_TOTAL_LENGTH, TOO_MANY_HEADERS}
     ethertypes = {key[:2] for key in results["parse"][1]["traffic"]}
@@ -107,15 +112,15 @@ def sources() -> set[int]:
     return found
 
 
-@pytest.mark.parametrize("options", [(), ("-DIN_PLACE",)], ids=["by update", "in place"])
-def test_the_limits_are_the_same(options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("rung", LIMITS, ids=lambda rung: rung.title)
+def test_the_limits_are_the_same(rung: Rung) -> None:
     """Buckets looked at in the far future stand still, whatever the time; so what is left in them can be compared."""
-    rung, random = RUNGS["rate_limit"], Random(5)
+    random = Random(5)
     rung.prepare()
     strange = sorted(sources())[::4]
     for source in sources() - set(strange):
         assert buckets.update(source, (FAR, random.randrange(BURST * TOKEN))) == 0
-    (theirs, left), (ours, our_left) = (behaviour(rung, one) for one in (twin(rung.name, *options), rung.source.object))
+    (theirs, left), (ours, our_left) = (behaviour(rung, one) for one in (rung.twin(), rung.source.object))
     assert theirs == ours
     assert {verdict for verdict, _ in ours} == {XDP_DROP, XDP_PASS}
 
@@ -126,3 +131,36 @@ def test_the_limits_are_the_same(options: tuple[str, ...]) -> None:
         return {source: bucket for source, bucket in everything.items() if source not in strange}
 
     assert still(left) == still(our_left)
+
+
+@needs.command("nft")
+def test_the_benchmark_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(xdp, "LADDER", [RUNGS["drop_all"], RUNGS["echo"]])
+    few = ["--rounds", "3", "--repeat", "200", "--seconds", "0.0001", "--packets", "300"]
+    assert xdp.main([*few, "--json", str(tmp_path / "few.json")]) == 0
+    printed = capsys.readouterr().out
+    samples = measure.load("few", folder=tmp_path).samples
+    assert {len(values) for name, values in samples.items() if "instructions" not in name and "code" not in name} == {3}
+    for program, packet in (("drop_all", "IPv4 UDP"), ("echo", "IPv4 UDP"), ("echo", "a question")):
+        ways = {way: samples[f"{program}, {packet}, {way}"] for way in ("empty", "clang", "lbcore", *xdp.SLOWER)}
+        assert all(value > 0 for values in ways.values() for value in values)
+        assert min(ways["Python"]) > max(ways["numba"])
+        assert program in printed
+    for what in (xdp_drop.FRAMES, xdp_drop.PACKETS):
+        for name in xdp_drop.ENDS:
+            sent, counted = (samples[f"drop, {what}, {name}, {number}"] for number in ("sent", "counted"))
+            assert sent == [300] * 3, (what, name)
+            assert counted == sent, (what, name)
+            assert name in printed
+
+
+def test_a_batch_that_is_not_taken_is_not_counted() -> None:
+    """Into a cable whose far end takes no frames, packets are sent, and none arrives."""
+    with xdp_drop.ways() as made:
+        end = made[xdp_drop.FRAMES, xdp_drop.NATIVE].end
+        made[xdp_drop.FRAMES, xdp_drop.ALONE].send(100)
+        assert end.counted() == 0
+        made[xdp_drop.FRAMES, xdp_drop.NATIVE].send(100)
+        assert end.counted() == 100
