@@ -14,7 +14,7 @@ from lbcore.ebpf.machine import Machine
 from lbcore.ebpf.programs.count_protocols import count_protocols
 from lbcore.ebpf.programs.echo import echo
 from lbcore.show import twin
-from lbcore.show.bytecode import SHOWN, rows, window
+from lbcore.show.bytecode import SHOWN, listing, rows, window
 from lbcore.show.machine_stepper import Page, record
 from lbcore.wire import compose
 
@@ -42,6 +42,13 @@ def test_pages_follow_the_machine():
     assert every[8].stack() == [("r10 - 8", "08 00 00 00 00 00 00 00", True)]
     assert every[-1].stack() == [("r10 - 8", "08 00 00 00 00 00 00 00", False)]
     assert every[-1].story == "The program ends; its verdict is r0 = 1, XDP_DROP."
+
+
+def test_a_listing_says_where_jumps_lead():
+    program = rows(FIRST)
+    assert [(row.slot, row.target) for row in program if row.target >= 0] == [(5, 9)]
+    assert "→ 9</td>" in listing(program, 5)
+    assert listing(program, 5).count("▶") == 1
 
 
 def test_touched_bytes_are_framed_and_a_changed_packet_is_shown():

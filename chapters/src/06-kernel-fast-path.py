@@ -378,8 +378,8 @@ show.finish(
     fig,
     title="The later a packet is dropped, the more was done for it in vain",
     alt="Bars of processor time per packet by the place of the drop. Native XDP is the shortest by far; generic XDP "
-    "and the two places of nftables are several times as long; a packet that finds no socket, and one that is read from a "
-    "socket and thrown away, are tens of times as long.",
+    "and the two places of nftables are several times as long; a packet that finds no socket, and one that is read from "
+    "a socket and thrown away, are tens of times as long.",
 )
 
 # %% [markdown]
@@ -442,10 +442,11 @@ show.table(rows, ("datagrams", "packets", "system calls", "context switches"))
 # there, a reader does not sleep, and the number drops to nothing. The system calls remain, and can be had in bulk, too
 # (`recvmmsg` on Linux takes many datagrams with one call). In between lies every real server. Let the sender send in
 # bursts, and let the reader work a little on each packet, as a proxy would.
+# (Other programs on your machine disturb this; the lowest of three tries counts.)
 
 # %% tags=["nbval-ignore-output"]
 sizes = [1, 2, 4, 8, 16, 32, 64]
-measured = [switches.bursts(512, size, work=30e-6).per_packet for size in sizes]
+measured = [min(switches.bursts(256, size, work=30e-6).per_packet for _ in range(3)) for size in sizes]
 assert measured[0] > 0.5 > 2 * np.median(measured[-3:])
 show.lines(
     sizes,

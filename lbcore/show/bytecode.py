@@ -8,7 +8,8 @@ comes with its ink: pages may be dark. The marked row also has an arrow: colour 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import textwrap
+from collections.abc import Collection
 from html import escape
 from typing import Any, NamedTuple
 
@@ -17,18 +18,21 @@ from lbcore.ebpf.object import Object
 
 MARKED = "background-color: #fbe0ad; color: #111111; font-weight: bold"
 DONE = "background-color: #e6e6e6; color: #111111"
-CELL = "padding: 0 8px; text-align: left; white-space: pre; border: none"
+CELL = "padding: 0 6px; text-align: left; white-space: pre; border: none"
 TABLE = "border-collapse: collapse; font-family: monospace; font-size: 13px; line-height: 1.45"
 PLAIN = "background-color: transparent"
+LINE = 56  # characters of a source line
 SHOWN = 24  # instructions; of a longer program, those around the marked one
 
 
 class Row(NamedTuple):
-    """An instruction: its slot, what it says, and the source line that it came from ("" where there is none)."""
+    """An instruction: its slot, what it says, the source line that it came from ("" where there is none), and the
+    slot that it may jump to (-1 where it does not)."""
 
     slot: int
     text: str
     line: str
+    target: int
 
 
 def linked(program: Any) -> Any:
@@ -43,9 +47,10 @@ def rows(program: Any) -> list[Row]:
     checked = programs.check(program if isinstance(program, bytes) else program.code)
     line_of = getattr(program, "line_of", lambda slot: None)
     lines = [line_of(slot) for slot in checked.slots[: len(checked.texts)]]
+    targets = {index: checked.slots[target] for index, target in checked.targets.items()}
     return [
-        Row(slot, text, line.text.strip() if line else "")
-        for slot, text, line in zip(checked.slots, checked.texts, lines, strict=False)
+        Row(slot, text, line.text.strip() if line else "", targets.get(index, -1))
+        for index, (slot, text, line) in enumerate(zip(checked.slots, checked.texts, lines, strict=False))
     ]
 
 
@@ -63,19 +68,18 @@ def listing(
     marked: int | None,
     *,
     seen: Collection[int] = (),
-    notes: Mapping[int, str] | None = None,
     caption: str = "the program",
 ) -> str:
-    """HTML. `marked` is the slot with the arrow; those in `seen` are grey; `notes` stand behind their instruction."""
+    """HTML. `marked` is the slot with the arrow; those in `seen` are grey."""
     drawn, line, out = window(program, marked), "", []
     for row in drawn:
         if row.line != line:
             line = row.line
-            words = escape(line) or "(no line of the source)"
+            words = escape(textwrap.shorten(line, LINE, placeholder=" …")) or "(no line of the source)"
             out.append(f'<tr style="{PLAIN}"><td colspan="4" style="{CELL}; padding-top: 4px"><i>{words}</i></td></tr>')
         here = row.slot == marked
         look = MARKED if here else DONE if row.slot in seen else PLAIN
-        cells = ("▶" if here else "", str(row.slot), row.text, (notes or {}).get(row.slot, ""))
+        cells = ("▶" if here else "", str(row.slot), row.text, f"→ {row.target}" if row.target >= 0 else "")
         out.append(f'<tr style="{look}">' + "".join(f'<td style="{CELL}">{escape(c)}</td>' for c in cells) + "</tr>")
     left = len(program) - len(drawn)
     more = f'<tr style="{PLAIN}"><td colspan="4" style="{CELL}">… {left} more</td></tr>' * bool(left)
@@ -83,9 +87,12 @@ def listing(
 
 
 def side_by_side(left: str, right: str) -> str:
-    """Two pieces of a page, the right one below where the page is narrow."""
-    block = "display: inline-block; vertical-align: top; margin-right: 24px"
-    return f'<div><div style="{block}">{left}</div><div style="{block}">{right}</div></div>'
+    """Two pieces of a page; a narrow page scrolls, for one is read against the other."""
+    cell = "padding: 0 20px 0 0; text-align: left; vertical-align: top; border: none"
+    return (
+        f'<div style="overflow-x: auto"><table style="border-collapse: collapse"><tr style="{PLAIN}">'
+        f'<td style="{cell}">{left}</td><td style="{cell}">{right}</td></tr></table></div>'
+    )
 
 
 def heading(words: str) -> str:
