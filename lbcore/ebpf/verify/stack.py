@@ -121,9 +121,9 @@ class Stack(dict[int, Slot]):
         """Is whatever is safe with this stack safe with the new one? matter: bits for slots whose number matters."""
         for base, slot in self.items():
             now = new.get(base, EMPTY)
-            if slot is not now and not _includes(slot, now, ids, bool(matter >> place(base) & 1), trusting):
-                return False
-            if slot is now and slot.value is not None and not ids.fits(slot.value.id, slot.value.id):
+            if slot is now and (slot.value is None or not slot.value.id):
+                continue
+            if not _includes(slot, now, ids, bool(matter >> place(base) & 1), trusting):
                 return False
         return True
 

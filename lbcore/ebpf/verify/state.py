@@ -143,7 +143,7 @@ class State:
         """
         if len(self.frames) != len(new.frames) or len(self.owed) != len(new.owed):
             return False
-        ids, at = Ids({0: 0}), index
+        ids, at = Ids(), index
         for number in range(len(self.frames) - 1, -1, -1):
             ours, theirs, important = self.frames[number], new.frames[number], matter >> number * PLACES
             if ours.back != theirs.back:
@@ -151,10 +151,9 @@ class State:
             wanted = live(at) if ours is self.frames[-1] else live(at) & ~0b111111
             for n in _members(wanted):
                 old, now = ours.registers[n], theirs.registers[n]
-                if old is now:
-                    if old.id and not ids.fits(old.id, old.id):
-                        return False
-                elif not value.includes(old, now, ids, matters=bool(important >> n & 1)):
+                if old is now and not old.id:
+                    continue
+                if not value.includes(old, now, ids, matters=bool(important >> n & 1)):
                     return False
             if not ours.stack.includes(theirs.stack, ids, important >> isa.REGISTERS, trusting=trusting):
                 return False
