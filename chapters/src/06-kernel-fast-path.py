@@ -378,7 +378,7 @@ show.finish(
     fig,
     title="The later a packet is dropped, the more was done for it in vain",
     alt="Bars of processor time per packet by the place of the drop. Native XDP is the shortest by far; generic XDP "
-    "and the two places of nftables are several times as long; a packet that finds no socket, and one that is read from "
+    "and the two places of nftables are several times as long; one that finds no socket, and one that is read from "
     "a socket and thrown away, are tens of times as long.",
 )
 

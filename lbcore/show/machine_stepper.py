@@ -187,7 +187,7 @@ class Page:
         if stack:
             right += f'<table aria-label="stack" style="{TABLE}; margin-top: 6px">{stack}</table>'
         story = f'<p style="margin: 4px 0; min-height: 1.5em">{escape(self.story)}</p>'
-        body = bytecode.side_by_side(left, right) + self.diagram()._repr_html_()
+        body = f'{bytecode.side_by_side(left, right)}<div style="margin-top: 8px">{self.diagram()._repr_html_()}</div>'
         return f"<div>{bytecode.heading(self.heading)}{story}{body}</div>"
 
     def __repr__(self) -> str:
