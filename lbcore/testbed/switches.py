@@ -15,6 +15,7 @@ Trap. Threads that share Python's global lock also sleep for it: whoever sends i
 from __future__ import annotations
 
 import ctypes
+import errno
 import resource
 import socket
 import struct
@@ -32,6 +33,7 @@ from lbcore.wire import compose
 BUFFER = 1 << 21  # bytes that a socket may hold; a system allows less, and then less is sent at once
 LONGEST = 64  # bytes of a datagram here
 PATIENCE = 5.0  # seconds
+BATCHES = sys.platform == "linux"  # can one call receive many datagrams? recvmmsg(2) is Linux's
 WHO = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # macOS counts for the whole process only
 
 ASKED = struct.Struct("=II")
@@ -102,7 +104,12 @@ def bursts(packets: int, size: int, work: float = 0.0) -> Count:
 
 
 def backlog(packets: int = 500, batch: int = 1) -> Count:
-    """All datagrams are waiting before the first is read; read `batch` with each call (more than one: Linux only)."""
+    """All datagrams are waiting before the first is read; read up to `batch` with each call.
+
+    OSError for a batch of more than one where the system has no such call (see BATCHES).
+    """
+    if batch > 1 and not BATCHES:
+        raise OSError(errno.ENOSYS, f"batch is {batch}: recvmmsg(2) is not on {sys.platform}, wanted 1")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as me:
         me.bind(("127.0.0.1", 0))
         me.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
