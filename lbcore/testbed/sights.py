@@ -22,6 +22,7 @@ from lbcore.ebpf import kernel
 from lbcore.ebpf.compiler import Source, socket_filter, tc
 from lbcore.ebpf.contexts import TC_ACT_SHOT
 from lbcore.ebpf.programs.drop_all import drop_all
+from lbcore.testbed import counters
 from lbcore.testbed.hosts import Host, Topology
 
 PORT = 9
@@ -106,15 +107,19 @@ def _count(
     left: Host, right: Host, ear: socket.socket, place: Callable[[], AbstractContextManager[Any]], packets: int
 ) -> Seen:
     with place(), right.capture() as tap:
-        before, arrived = right.run(_counters), right.run(_received)
+        driver, ip, udp = right.run(_counted)
         left.run(_send, packets)
-        right.run(_wait_for, arrived + packets)
+        right.run(_wait_for, driver + packets)
         read = 0
         while _read(ear):
             read += 1
-        driver, after = right.run(_received) - arrived, right.run(_counters)
+        after = right.run(_counted)
         captured = sum(seen.way == "in" for seen in tap.frames())
-    return Seen(driver, captured, after[0] - before[0], after[1] - before[1], read)
+    return Seen(after[0] - driver, captured, after[1] - ip, after[2] - udp, read)
+
+
+def _counted() -> tuple[int, int, int]:
+    return counters.driver_packets(), counters.ip_packets(), counters.udp_datagrams()
 
 
 def _listening() -> socket.socket:
@@ -136,26 +141,8 @@ def _read(ear: socket.socket) -> bool:
         return False
 
 
-def _counters() -> tuple[int, int]:
-    """(Ip InReceives, Udp InDatagrams + InErrors) of this host (proc(5), /proc/net/snmp)."""
-    with open("/proc/net/snmp") as file:
-        lines = [line.split() for line in file]
-    table = {
-        (names[0], name): int(number)
-        for names, numbers in zip(lines[::2], lines[1::2], strict=True)
-        for name, number in zip(names[1:], numbers[1:], strict=True)
-    }
-    return table["Ip:", "InReceives"], table["Udp:", "InDatagrams"] + table["Udp:", "InErrors"]
-
-
-def _received() -> int:
-    """Packets that reached eth0's driver (proc(5), /proc/net/dev)."""
-    with open("/proc/net/dev") as file:
-        return next(int(line.split()[2]) for line in file if line.lstrip().startswith("eth0:"))
-
-
 def _wait_for(packets: int) -> None:
     """Until the driver has handled so many: on a veth everything else has happened by then."""
     end = time.monotonic() + SETTLE
-    while _received() < packets and time.monotonic() < end:
+    while counters.driver_packets() < packets and time.monotonic() < end:
         time.sleep(0.002)

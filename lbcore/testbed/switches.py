@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from lbcore.testbed import counters
 from lbcore.testbed.hosts import Topology
 from lbcore.testbed.traffic import blast
 from lbcore.wire import compose
@@ -147,28 +148,16 @@ def through_kernel(packets: int = 20_000, *, xdp: bool = False) -> Passed:
                 switches = _blasted(sender, frame, packets)
                 counted = int(program.maps["protocols"].as_array("<u8")[17].sum())
         else:
-            before = right.run(_arrived)
+            before = right.run(counters.ip_packets)
             switches = _blasted(sender, frame, packets)
-            counted = right.run(_arrived) - before
+            counted = right.run(counters.ip_packets) - before
     return Passed(counted, switches)
 
 
 def _blasted(sender: socket.socket, frame: bytes, packets: int) -> int:
-    before = _everybody()
+    before = counters.context_switches()
     blast(sender, [frame], count=packets)
-    return _everybody() - before
-
-
-def _everybody() -> int:
-    """Context switches of this whole machine since it started (proc(5), /proc/stat, ctxt)."""
-    with open("/proc/stat") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("ctxt "))
-
-
-def _arrived() -> int:
-    """Packets that this host's eth0 has received (proc(5), /proc/net/dev)."""
-    with open("/proc/net/dev") as file:
-        return next(int(line.split()[2]) for line in file if line.lstrip().startswith("eth0:"))
+    return counters.context_switches() - before
 
 
 @contextmanager
