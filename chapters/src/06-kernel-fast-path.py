@@ -4,7 +4,7 @@
 #   question: A flood fills the link, the capture shows no packet, the processor idles. Who is handling it, and where?
 #   tier: 2
 #   minutes: 60
-#   memory_mb: 600
+#   memory_mb: 400
 #   after: [maglev]
 #   lab:
 # ---
