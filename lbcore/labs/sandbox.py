@@ -6,8 +6,8 @@ Theory. The function runs in a forked child, so whatever it does to memory, glob
 with the child. An endless loop is found by counting: the child traces itself and gives up after `steps` lines, which
 is the same number on every machine, however slow. The limit is no exception in the function's own frame, so a bare
 `except:` cannot swallow it. A loop inside C code (`sum(itertools.count())`) has no lines to count; the parent's clock
-ends that. What comes back is made plain (numbers, strings, bytes, lists) in the child, so comparing it calls none of the
-function's code.
+ends that. What comes back is made plain (numbers, strings, bytes, lists) in the child, so comparing it calls none of
+the function's code.
 
 Traps. Fork needs Linux or macOS; Windows readers are in WSL. A fork copies only the calling thread: the child must
 not touch the notebook's sockets, so output goes to /dev/null and `input` is refused.

@@ -30,7 +30,7 @@ def right_maps(types: Sequence[Type], *, step: int = 0, by_place: bool = False, 
     for name, number in listed:
         struct_type = types[types[number].to]
         counts = {
-            member: types[pointer].to if short else types[types[pointer + step].to + step].count
+            member: types[pointer].to if short else types[types[pointer + step].to + step].length
             for member, pointer in struct_type.members
         }
         values = list(counts.values()) if by_place else [counts.get(field, 0) for field in FIELDS]
@@ -79,8 +79,8 @@ def definitions(answer: Any, types: Sequence[Type]) -> str | None:
         return "Each tuple is the variable's name, then five whole numbers; a member that is not there counts 0."
     wanted = [one[0] for one in right_maps(types)]
     if [one[0] for one in answer] != wanted:
-        got = [one[0] for one in answer]
-        return f"Section .maps lists {', '.join(wanted) or 'nothing'}, in this order; you give {', '.join(got) or 'nothing'}."
+        listed, got = (", ".join(names) or "nothing" for names in (wanted, [one[0] for one in answer]))
+        return f"Section .maps lists {listed}, in this order; you give {got}."
     return None
 
 
@@ -93,7 +93,7 @@ MAPS = Exercise(
             "one_step_short",
             lambda types: right_maps(types, short=True),
             "You stop one step early: a member's type is a pointer, and it points to an array. The number is in the "
-            "array's count, not in the number of its type.",
+            "array's length, not in the number of its type.",
         ),
         Mistake(
             "by_place",

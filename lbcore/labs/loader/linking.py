@@ -17,7 +17,7 @@ from typing import Any
 from lbcore.ebpf import elf_file, isa
 from lbcore.ebpf.isa import SLOT, Instruction
 from lbcore.labs.judge import Case, Exercise, Mistake, Property, Verdict, judge
-from lbcore.labs.loader.objects import Entry, compiled
+from lbcore.labs.loader.objects import Section, compiled
 from lbcore.labs.loader.reading import entries, files, right_program
 
 PSEUDO_MAP_FD = isa.MAP_FD
@@ -32,7 +32,7 @@ def symbols_of(elf: bytes) -> list[str]:
 
 
 def right_holes(
-    elf: bytes, sections: Sequence[Entry], symbols: Sequence[str], number: int, **flaws: Any
+    elf: bytes, sections: Sequence[Section], symbols: Sequence[str], number: int, **flaws: Any
 ) -> list[tuple[int, str]]:
     """(slot, name) of every relocation of section `number`, in the file's order.
 
@@ -60,14 +60,16 @@ def hole_cases(seed: int) -> list[Case]:
     return cases
 
 
-def by_instruction(elf: bytes, sections: Sequence[Entry], symbols: Sequence[str], number: int) -> list[tuple[int, str]]:
+def by_instruction(
+    elf: bytes, sections: Sequence[Section], symbols: Sequence[str], number: int
+) -> list[tuple[int, str]]:
     """A mistake: instructions counted, though wide loads take two slots."""
     place = sections[number]
     slots = isa.slots(isa.decode(elf[place.offset : place.offset + place.size]))
     return [(slots.index(slot), name) for slot, name in right_holes(elf, sections, symbols, number)]
 
 
-def pairs(answer: Any, elf: bytes, sections: Sequence[Entry], symbols: Sequence[str], number: int) -> str | None:
+def pairs(answer: Any, elf: bytes, sections: Sequence[Section], symbols: Sequence[str], number: int) -> str | None:
     """Slots of the program and names of maps."""
     if not isinstance(answer, list) or not all(isinstance(one, list) and len(one) == 2 for one in answer):
         return "Give back a list of pairs (slot, name)."
@@ -101,8 +103,8 @@ HOLES = Exercise(
         Mistake(
             "type_not_symbol",
             lambda *given: right_holes(*given, symbol=lambda info: info & 0xFFFFFFFF),
-            "You take the low half of r_info, which is the type of the relocation (1, R_BPF_64_64). The symbol's number "
-            "is the high half.",
+            "You take the low half of r_info, which is the type of the relocation (1, R_BPF_64_64). The symbol's "
+            "number is the high half.",
         ),
         Mistake(
             "half_of_32_bits",
@@ -123,7 +125,7 @@ HOLES = Exercise(
     ),
     properties=(Property("wrong_form", pairs),),
     advice={
-        "error": ("wrong_record", "a record has 16 bytes, two numbers of 8, and the table is only as long as its size."),
+        "error": ("wrong_record", "a record has 16 bytes, two numbers of 8; the table is as long as its size says."),
         "IndexError": ("no_such_symbol", "a symbol's number is info >> 32; the other half is the relocation's type."),
         "StopIteration": ("no_table", "a program without maps has no relocations: the list is empty."),
     },
@@ -222,8 +224,8 @@ PATCH = Exercise(
         Mistake(
             "register_lost",
             lambda *given: right_patch(*given, keep=False),
-            "You overwrite byte 1 whole, and with it the number of the register that is loaded, its low half. Keep that "
-            "half: byte | 0x10.",
+            "You overwrite byte 1 whole, and with it the number of the register that is loaded, its low half. Keep "
+            "that half: byte | 0x10.",
         ),
         Mistake(
             "bytes_not_slots",
@@ -243,7 +245,7 @@ PATCH = Exercise(
         Mistake(
             "in_turn",
             lambda *given: right_patch(*given, turn=True),
-            "You deal descriptors out in turn. A map may be wanted in many places: fds[name], for the name in the hole.",
+            "You deal descriptors out in turn. A map may be wanted in many places: fds[name], by the hole's name.",
         ),
     ),
     properties=(Property("wrong_form", whole),),

@@ -16,7 +16,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from lbcore.ebpf import btf, elf_file
-from lbcore.ebpf.elf_file import File, Section
+from lbcore.ebpf.elf_file import File
 from lbcore.ebpf.object import Object
 
 PROGRAMS = ("drop_all", "count_protocols", "block_list")
@@ -26,7 +26,7 @@ KINDS = {btf.POINTER: "pointer", btf.ARRAY: "array", btf.STRUCT: "struct", btf.V
          btf.DATA_SECTION: "section"}  # fmt: skip
 
 
-class Entry(NamedTuple):
+class Section(NamedTuple):
     """A section as the file's table has it: where its bytes are, not the bytes."""
 
     name: str
@@ -39,12 +39,12 @@ class Entry(NamedTuple):
 
 
 class Type(NamedTuple):
-    """A type of BTF. to: the number of the type it refers to; count: of an array; members: (name, number of type)."""
+    """A type of BTF. to: the number of the type it refers to; length: of an array; members: (name, number of type)."""
 
     kind: str
     name: str
     to: int
-    count: int
+    length: int
     members: tuple[tuple[str, int], ...]
 
 
@@ -65,20 +65,18 @@ def types(elf: bytes) -> list[Type]:
 
 
 def _type(parsed: btf.Btf, one: btf.Type) -> Type:
-    to, count = one.value, 0
+    to, length = one.value, 0
     members: tuple[tuple[str, int], ...] = ()
     if one.kind == btf.ARRAY:
-        to, _, count = one.rows[0]
+        to, _, length = one.rows[0]
     elif one.kind == btf.STRUCT:
         to, members = 0, tuple((parsed.string(name), number) for name, number, _ in one.rows)
     elif one.kind == btf.DATA_SECTION:
         to, members = 0, tuple((parsed.type(number).name, number) for number, _, _ in one.rows)
-    return Type(KINDS.get(one.kind, "other"), one.name, to, count, members)
+    return Type(KINDS.get(one.kind, "other"), one.name, to, length, members)
 
 
-def relaid(
-    elf: bytes, seed: int, *, rename: Mapping[str, str] | None = None, license: str | None = None
-) -> bytes:
+def relaid(elf: bytes, seed: int, *, rename: Mapping[str, str] | None = None, license: str | None = None) -> bytes:
     """The same object with sections in another order, gaps between them, and a table of names for sections alone.
 
     rename: new names of sections; license: another text, or "" for no such section.
@@ -120,14 +118,14 @@ def _names(names: list[str], rng: Random) -> bytes:
     return table
 
 
-def _record(section: Section) -> int:
+def _record(section: elf_file.Section) -> int:
     """sh_entsize: the size of a record of a table."""
     if section.type == elf_file.SYMTAB:
         return elf_file.SYMBOL.size
     return elf_file.RELOCATIONS[section.type].size if section.type in elf_file.RELOCATIONS else 0
 
 
-def _symbols(table: Section, file: File, moved: Mapping[int, int]) -> bytes:
+def _symbols(table: elf_file.Section, file: File, moved: Mapping[int, int]) -> bytes:
     """The table of symbols with the new numbers of sections; a symbol of a section that is gone is undefined."""
     rows: list[tuple[Any, ...]] = list(elf_file.SYMBOL.iter_unpack(table.data))
     return b"".join(

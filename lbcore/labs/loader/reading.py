@@ -10,9 +10,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from lbcore.ebpf import elf_file
 from lbcore.labs.judge import Case, Exercise, Mistake, Property, Verdict, judge
-from lbcore.labs.loader.objects import PROGRAMS, Entry, compiled, relaid
+from lbcore.labs.loader.objects import PROGRAMS, Section, compiled, relaid
 
 MAGIC = b"\x7fELF\x02\x01"
 PROGBITS, STRINGS = 1, 3
@@ -26,7 +25,7 @@ def files(seed: int) -> list[bytes]:
 
 
 # -------------------------------------------------------------------------------------------- 1: the sections of a file
-def entries(elf: bytes, *, address: int = 24, names: str = "own", cut: bool = True) -> list[Entry]:
+def entries(elf: bytes, *, address: int = 24, names: str = "own", cut: bool = True) -> list[Section]:
     """The table of sections; ValueError for what is no 64-bit little-endian ELF file.
 
     For models of mistakes: address: where in a header the place of the bytes stands; names: which table has the names,
@@ -50,13 +49,8 @@ def entries(elf: bytes, *, address: int = 24, names: str = "own", cut: bool = Tr
     found = []
     for index, header in enumerate(headers):
         place = header[{16: 3, 24: 4}[address]]
-        found.append(Entry(name(index, header[0]), header[1], header[2], place, *header[5:8]))
+        found.append(Section(name(index, header[0]), header[1], header[2], place, *header[5:8]))
     return found
-
-
-def right_sections(elf: bytes, **flaws: Any) -> list[tuple[str, int, int, int]]:
-    """(name, type, offset, size) of every section."""
-    return [(one.name, one.type, one.offset, one.size) for one in entries(elf, **flaws)]
 
 
 def section_cases(seed: int) -> list[Case]:
@@ -67,22 +61,22 @@ def section_cases(seed: int) -> list[Case]:
 
 
 def listed(answer: Any, elf: bytes) -> str | None:
-    """As many records as the file says, of a name and three numbers."""
-    if not isinstance(answer, list) or not all(isinstance(one, list) and len(one) == 4 for one in answer):
-        return "Give back a list of tuples (name, type, offset, size)."
+    """Records of a name and six numbers."""
+    if not isinstance(answer, list) or not all(isinstance(one, list) and len(one) == 7 for one in answer):
+        return "Give back a list of Section(name, type, flags, offset, size, link, info)."
     if any(type(one[0]) is bytes for one in answer):
         return "A name is bytes in your answer; give text: .decode()."
     if not all(type(one[0]) is str and all(type(number) is int for number in one[1:]) for one in answer):
-        return "Each tuple is a name (text), then three whole numbers. struct.unpack gives a tuple even for one number."
+        return "A Section is a name (text), then six whole numbers. struct.unpack gives a tuple even for one number."
     return None
 
 
 def little_endian(answer: Any, elf: bytes) -> str | None:
     """Numbers that are another's bytes backwards."""
-    wanted = right_sections(elf)
+    wanted = entries(elf)
     swapped = {int.from_bytes(len(wanted).to_bytes(2, "little"), "big"): len(wanted)}
     swapped |= {int.from_bytes(n.to_bytes(size, "little"), "big"): n for one in wanted for n, size in
-                zip(one[1:], (4, 8, 8), strict=True) if n}  # fmt: skip
+                zip(one[1:], (4, 8, 8, 8, 4, 4), strict=True) if n}  # fmt: skip
     for number in [len(answer), *(number for one in answer for number in one[1:])]:
         if number in swapped and number > 1 << 7 and swapped[number] < number:
             return f"You read {number:#x}; the same bytes the other way round are {swapped[number]}. Least byte first."
@@ -91,7 +85,7 @@ def little_endian(answer: Any, elf: bytes) -> str | None:
 
 def counted(answer: Any, elf: bytes) -> str | None:
     """As many as there are."""
-    wanted = len(right_sections(elf))
+    wanted = len(entries(elf))
     if len(answer) != wanted:
         return f"You found {len(answer)} sections; e_shnum, the two bytes at 60, says {wanted}, number 0 included."
     return None
@@ -99,46 +93,46 @@ def counted(answer: Any, elf: bytes) -> str | None:
 
 def inside(answer: Any, elf: bytes) -> str | None:
     """Bytes that are in the file."""
-    for name, kind, offset, size in answer:
+    for name, kind, _, offset, size, *_ in answer:
         if kind != 8 and offset + size > len(elf):
             return f"Section {name!r} ends at byte {offset + size} of your reading; the file has {len(elf)}."
     return None
 
 
 OUT_OF_FILE = (
-    "a number that you read leads out of the file. Is every number read least byte first (\"<\"), at its place and in "
+    'a number that you read leads out of the file. Is every number read least byte first ("<"), at its place and in '
     "its width: e_shoff 8 bytes at 40, e_shnum and e_shstrndx 2 bytes each at 60 and 62?"
 )
 SECTIONS = Exercise(
     names=("elf",),
-    right=right_sections,
-    praise="Right: the sections of {cases} files, also of those whose order, gaps and names were shuffled.",
+    right=entries,
+    praise="Right for {cases} files, also where order, gaps and names were shuffled; what is no such file is refused.",
     mistakes=(
         Mistake(
             "first_missing",
-            lambda elf: right_sections(elf)[1:],
+            lambda elf: entries(elf)[1:],
             "Number 0, the empty section, is missing. Others count from it: keep it, so that numbers stay right.",
         ),
         Mistake(
             "counted_names",
-            lambda elf: right_sections(elf, names="counted"),
+            lambda elf: entries(elf, names="counted"),
             "You take the n-th name for section n. sh_name is no number of a name, it is a byte's place in the table; "
-            "two sections may even share an ending (\"xdp\" within \".relxdp\").",
+            'two sections may even share an ending ("xdp" within ".relxdp").',
         ),
         Mistake(
             "other_names",
-            lambda elf: right_sections(elf, names="first"),
+            lambda elf: entries(elf, names="first"),
             "You take names from the first table of strings. There may be several; e_shstrndx (at 62) says which.",
         ),
         Mistake(
             "address",
-            lambda elf: right_sections(elf, address=16),
+            lambda elf: entries(elf, address=16),
             "Your offsets are sh_addr (at 16), where a section goes in memory; an object's are all 0. The place in the "
             "file is sh_offset, at 24.",
         ),
         Mistake(
             "endless_name",
-            lambda elf: right_sections(elf, cut=False),
+            lambda elf: entries(elf, cut=False),
             "Your names run on to the end of the table. A name ends before its zero byte.",
         ),
     ),
@@ -149,18 +143,20 @@ SECTIONS = Exercise(
         Property("out_of_the_file", inside),
     ),
     advice=dict.fromkeys(("error", "IndexError", "OverflowError"), ("out_of_the_file", OUT_OF_FILE)),
-    accepted=lambda elf: f"This file starts with {elf[:6].hex(' ') or 'nothing'}; {MAGIC.hex(' ')} is wanted (ELF, 64 "
-    "bits, little-endian). Read no further: raise ValueError.",
+    accepted=lambda elf: (
+        f"This file starts with {elf[:6].hex(' ') or 'nothing'}; {MAGIC.hex(' ')} is wanted (ELF, 64 "
+        "bits, little-endian). Read no further: raise ValueError."
+    ),
 )
 
 
 def check_sections(sections: Any, seed: int = 1) -> Verdict:
-    """Exercise 1: sections(elf) -> [(name, type, offset, size), ...]."""
+    """Exercise 1: sections(elf) -> [Section(name, type, flags, offset, size, link, info), ...]."""
     return judge(SECTIONS, sections, section_cases(seed))
 
 
 # ------------------------------------------------------------------------------------------------- 2: the program in it
-def right_program(elf: bytes, sections: Sequence[Entry], **flaws: Any) -> tuple[str, bytes, str]:
+def right_program(elf: bytes, sections: Sequence[Section], **flaws: Any) -> tuple[str, bytes, str]:
     """(name of the section, its code, the license); ValueError where there is no code."""
     code = [one for one in sections if one.type == PROGBITS and one.flags & EXECUTE]
     code = code if flaws.get("empty") else [one for one in code if one.size]
@@ -183,7 +179,7 @@ def program_cases(seed: int) -> list[Case]:
     return good + [Case((elf, rest), "without") for elf, rest in zip(made[:2], without, strict=True)]
 
 
-def three_parts(answer: Any, elf: bytes, sections: Sequence[Entry]) -> str | None:
+def three_parts(answer: Any, elf: bytes, sections: Sequence[Section]) -> str | None:
     """Text, bytes, text."""
     if not (isinstance(answer, list) and len(answer) == 3):
         return "Give back three things: the section's name, its bytes, the license."
@@ -194,7 +190,7 @@ def three_parts(answer: Any, elf: bytes, sections: Sequence[Entry]) -> str | Non
     return None
 
 
-def whole_instructions(answer: Any, elf: bytes, sections: Sequence[Entry]) -> str | None:
+def whole_instructions(answer: Any, elf: bytes, sections: Sequence[Section]) -> str | None:
     """Code of whole instructions, as long as its section."""
     name, code, _ = right_program(elf, sections)
     if len(answer[1]) != len(code):
@@ -202,7 +198,7 @@ def whole_instructions(answer: Any, elf: bytes, sections: Sequence[Entry]) -> st
     return None
 
 
-def licensed(answer: Any, elf: bytes, sections: Sequence[Entry]) -> str | None:
+def licensed(answer: Any, elf: bytes, sections: Sequence[Section]) -> str | None:
     """The license of the file."""
     wanted = right_program(elf, sections)[2]
     if answer[2] != wanted:
@@ -255,8 +251,9 @@ PROGRAM = Exercise(
         Property("wrong_license", licensed),
     ),
     advice=dict.fromkeys(("StopIteration", "UnboundLocalError", "IndexError", "KeyError"), NOT_FOUND),
-    accepted=lambda *_: "No section of this file holds code (type 1, flag 4, not empty), and you give one back. "
-    "Raise ValueError.",
+    accepted=lambda *_: (
+        "No section of this file holds code (type 1, flag 4, not empty), and you give one back. Raise ValueError."
+    ),
 )
 
 
