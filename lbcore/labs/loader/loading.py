@@ -241,7 +241,8 @@ def told(answer: Answer, program: Unlinked, room: int) -> str | None:
     if answer[0] == how and how == LOADED and answer[1] != said:
         return f"You give back {answer[1]}; wanted is {said}."
     if answer[0] != how:
-        return f"It ends as {answer[0]!r}; it should end as {how!r}" + f": {answer[1][-200:]}" * (answer[0] == REFUSED)
+        reason = f": {answer[1][-200:]}" if answer[0] == REFUSED else ""
+        return f"It ends as {answer[0]!r}; it should end as {how!r}{reason}"
     return None
 
 

@@ -237,12 +237,12 @@ def check_mended(mended: Any) -> Verdict:
     try:
         right_load(Pretended(judged), unlinked(made))
     except Refused as error:
-        slot, line, reason = right_blame(error.log, lines_of(made.program) or [(0, 0)])
-        text = next((one.text.strip() for one in made.program.lines if one.line == line), "")
+        slot, _, reason = right_blame(error.log, lines_of(made.program) or [(0, 0)])
+        line = made.program.line_of(slot)
         hint = "The verifier still refuses it."
         if "packet" in reason:
             hint += " Nothing on the way to this line has asked whether so many bytes are there."
-        return Verdict("refused", hint, f"{text}\ninstruction {slot}: {reason}")
+        return Verdict("refused", hint, f"{line.text.strip() if line else ''}\ninstruction {slot}: {reason}".strip())
     if not any((one.name, one.kind, one.key_size, one.value_size) == ("ports", "array", 4, 8) for one in made.maps):
         return Verdict(
             "no_map", 'It is taken, but it counts nowhere: use the map `ports`, maps.array("ports", 1 << 16).'

@@ -1,0 +1,367 @@
+"""Lab 05: answers that must pass, and mistakes with the key of the hint each must get.
+
+Rule of this file: no answer shares code with the checker, which has its own models of the mistakes. What the lab gives
+its students (`Refused`, `Section`) is used as they would use it.
+"""
+
+# ruff: noqa: E722, B006, B904
+# mypy: ignore-errors
+
+import errno
+import io
+import random
+import re
+import struct
+from contextlib import ExitStack, suppress
+from itertools import count, takewhile
+
+import numpy as np
+from elftools.elf.elffile import ELFFile
+
+from lbcore.ebpf import maps as bpf_maps
+from lbcore.ebpf.compiler import xdp
+from lbcore.ebpf.contexts import XDP_DROP, XDP_PASS
+from lbcore.labs.loader import Refused, Section
+from lbcore.wire import ethernet, ipv4
+from lbcore.wire.seam import advance, need, size_of, u16, view
+
+RIGHT = {}  # exercise -> functions
+WRONG = {}  # exercise -> [(function, key of the hint)]
+
+
+def right(exercise):
+    """Register an answer that must pass."""
+    return lambda function: RIGHT.setdefault(exercise, []).append(function) or function
+
+
+def wrong(exercise, key):
+    """Register a mistake."""
+    return lambda function: WRONG.setdefault(exercise, []).append((function, key)) or function
+
+
+# -------------------------------------------------------------------------------------------------- 1: sections
+@right("sections")
+def sections_plain(elf):
+    if elf[:6] != b"\x7fELF\x02\x01":
+        raise ValueError("no ELF file")
+    start = struct.unpack("<Q", elf[40:48])[0]
+    number, where = struct.unpack("<HH", elf[60:64])
+    rows = [struct.unpack("<IIQQQQIIQQ", elf[start + 64 * i : start + 64 * i + 64]) for i in range(number)]
+    names = elf[rows[where][4] : rows[where][4] + rows[where][5]]
+    found = []
+    for at, kind, flags, _, offset, size, link, info, _, _ in rows:
+        found.append(Section(names[at : names.index(b"\0", at)].decode(), kind, flags, offset, size, link, info))
+    return found
+
+
+@right("sections")
+def sections_by_the_byte(elf):
+    def number(at, size):
+        return int.from_bytes(elf[at : at + size], "little")
+
+    if len(elf) < 64 or number(0, 4) != 0x464C457F or elf[4] != 2 or elf[5] != 1:
+        raise ValueError
+    heads = [number(40, 8) + 64 * i for i in range(number(60, 2))]
+    names = number(heads[number(62, 2)] + 24, 8)
+
+    def text(at):
+        return bytes(takewhile(bool, (elf[i] for i in count(at)))).decode()
+
+    fields = ((4, 4), (8, 8), (24, 8), (32, 8), (40, 4), (44, 4))
+    return [[text(names + number(head, 4)), *(number(head + at, size) for at, size in fields)] for head in heads]
+
+
+@right("sections")
+def sections_by_numpy(elf):
+    if not elf.startswith(b"\x7fELF\x02\x01"):
+        raise ValueError("what is this?")
+    header = np.dtype("<u4,<u4,<u8,<u8,<u8,<u8,<u4,<u4,<u8,<u8")
+    start, total = int.from_bytes(elf[40:48], "little"), int.from_bytes(elf[60:62], "little")
+    table = np.frombuffer(elf, header, total, start)
+    names = elf[int(table[int.from_bytes(elf[62:64], "little")][4]) :]
+    return [(names[int(r[0]) :].split(b"\0", 1)[0].decode(), *(int(r[i]) for i in (1, 2, 4, 5, 6, 7))) for r in table]
+
+
+def read_sections(elf, head="<Q", pair="<HH", row="<IIQQQQIIQQ", place=4, first=0, check=True):
+    if check and elf[:6] != b"\x7fELF\x02\x01":
+        raise ValueError("no ELF file")
+    start = struct.unpack_from(head, elf, 40)[0]
+    number, where = struct.unpack_from(pair, elf, 60)
+    rows = [struct.unpack_from(row, elf, start + 64 * i) for i in range(number)]
+    names = elf[rows[where][4] :][: rows[where][5]]
+    return [(names[r[0] :].split(b"\0")[0].decode(), r[1], r[2], r[place], *r[5:8]) for r in rows[first:]]
+
+
+@wrong("sections", "out_of_the_file")
+def sections_big_endian(elf):
+    return read_sections(elf, ">Q", ">HH", ">IIQQQQIIQQ")
+
+
+@wrong("sections", "big_endian")
+def sections_big_endian_rows(elf):
+    if elf[:6] != b"\x7fELF\x02\x01":
+        raise ValueError
+    start, (number, _) = struct.unpack_from("<Q", elf, 40)[0], struct.unpack_from("<HH", elf, 60)
+    rows = [struct.unpack_from(">IIQQQQIIQQ", elf, start + 64 * i) for i in range(number)]
+    return [("", r[1], r[2], *r[4:8]) for r in rows]
+
+
+@wrong("sections", "big_endian")
+def sections_big_endian_count(elf):
+    return read_sections(elf)[:1] * int.from_bytes(elf[60:62], "big")
+
+
+@wrong("sections", "out_of_the_file")
+def sections_of_32_bits(elf):
+    return read_sections(elf, head="<I", row="<IIIIIIIIII", place=4)
+
+
+@wrong("sections", "address")
+def sections_address(elf):
+    return read_sections(elf, place=3)
+
+
+@wrong("sections", "first_missing")
+def sections_from_one(elf):
+    return read_sections(elf, first=1)
+
+
+@wrong("sections", "accepted")
+def sections_any_file(elf):
+    return read_sections(elf, check=False) if len(elf) > 64 and elf[4] == 2 and elf[0] == 0x7F else []
+
+
+@wrong("sections", "counted_names")
+def sections_counted_names(elf):
+    good = sections_plain(elf)
+    where = int.from_bytes(elf[62:64], "little")
+    names = elf[good[where].offset :][: good[where].size].split(b"\0")
+    return [(names[i].decode() if i < len(names) else "", *one[1:]) for i, one in enumerate(good)]
+
+
+@wrong("sections", "other_names")
+def sections_first_strings(elf):
+    good = sections_plain(elf)
+    start = int.from_bytes(elf[40:48], "little")
+    table = next(one for one in good if one.type == 3)
+    names = elf[table.offset : table.offset + table.size]
+    places = [int.from_bytes(elf[start + 64 * i :][:4], "little") for i in range(len(good))]
+    return [(names[p:].split(b"\0")[0].decode(), *one[1:]) for p, one in zip(places, good, strict=True)]
+
+
+@wrong("sections", "endless_name")
+def sections_uncut(elf):
+    good = sections_plain(elf)
+    names = good[int.from_bytes(elf[62:64], "little")]
+    start = int.from_bytes(elf[40:48], "little")
+    places = [int.from_bytes(elf[start + 64 * i :][:4], "little") for i in range(len(good))]
+    end = names.offset + names.size
+    return [(elf[names.offset + p : end].decode(), *one[1:]) for p, one in zip(places, good, strict=True)]
+
+
+@wrong("sections", "wrong_form")
+def sections_names_as_bytes(elf):
+    return [(one.name.encode(), *one[1:]) for one in sections_plain(elf)]
+
+
+@wrong("sections", "wrong_form")
+def sections_names_only(elf):
+    return [one.name for one in sections_plain(elf)]
+
+
+@wrong("sections", "out_of_the_file")
+def sections_size_is_end(elf):
+    return [one._replace(size=one.offset + one.size + 5000) for one in sections_plain(elf)]
+
+
+@wrong("sections", "raised")
+def sections_asserts(elf):
+    assert not elf, "not today"
+
+
+# --------------------------------------------------------------------------------------------------- 2: program
+@right("program")
+def program_plain(elf, sections):
+    license = ""
+    found = None
+    for one in sections:
+        if one.name == "license":
+            license = elf[one.offset : one.offset + one.size - 1].decode()
+        if one.type == 1 and one.flags & 4 and one.size > 0 and found is None:
+            found = one
+    if found is None:
+        raise ValueError("no program")
+    return found.name, elf[found.offset : found.offset + found.size], license
+
+
+@right("program")
+def program_library(elf, sections):
+    known = {one.name for one in sections}
+    file = ELFFile(io.BytesIO(elf))
+    every = [one for one in file.iter_sections() if one.name in known]
+    code = [one for one in every if one["sh_flags"] & 4 and one["sh_type"] == "SHT_PROGBITS" and one["sh_size"]]
+    if not code:
+        raise ValueError(f"{len(every)} sections, none with code")
+    license = file.get_section_by_name("license")
+    return [code[0].name, code[0].data(), license.data().rstrip(b"\0").decode() if license else ""]
+
+
+def cut(elf, one, end=None):
+    return elf[one.offset : one.offset + one.size if end is None else end]
+
+
+def is_code(one):
+    return one.type == 1 and one.flags & 4
+
+
+def license_of(elf, sections):
+    return "".join(cut(elf, one).decode().strip("\0") for one in sections if one.name == "license")
+
+
+@wrong("program", "empty_section")
+def program_first(elf, sections):
+    one = next((one for one in sections if is_code(one)), None)
+    if not one:
+        raise ValueError
+    return one.name, cut(elf, one), license_of(elf, sections)
+
+
+@wrong("program", "to_the_end")
+def program_to_the_end(elf, sections):
+    name, _, license = program_plain(elf, sections)
+    return name, elf[next(one.offset for one in sections if one.name == name) :], license
+
+
+@wrong("program", "size_is_no_end")
+def program_size_is_end(elf, sections):
+    name, _, license = program_plain(elf, sections)
+    one = next(one for one in sections if one.name == name)
+    return name, elf[one.offset : one.size], license
+
+
+@wrong("program", "wrong_length")
+def program_one_slot_less(elf, sections):
+    name, code, license = program_plain(elf, sections)
+    return name, code[:-8], license
+
+
+@wrong("program", "no_license")
+def program_unlicensed(elf, sections):
+    return *program_plain(elf, sections)[:2], ""
+
+
+@wrong("program", "wrong_license")
+def program_always_gpl(elf, sections):
+    return *program_plain(elf, sections)[:2], "GPL"
+
+
+@wrong("program", "zero_byte")
+def program_zero_byte(elf, sections):
+    text = [cut(elf, one).decode() for one in sections if one.name == "license"]
+    return *program_plain(elf, sections)[:2], text[0] if text else ""
+
+
+@wrong("program", "wrong_form")
+def program_license_as_bytes(elf, sections):
+    name, code, license = program_plain(elf, sections)
+    return name, code, license.encode()
+
+
+@wrong("program", "wrong_form")
+def program_code_only(elf, sections):
+    return program_plain(elf, sections)[1]
+
+
+@wrong("program", "not_found")
+def program_by_name(elf, sections):
+    one = next(one for one in sections if one.name == "xdp")
+    return one.name, cut(elf, one), license_of(elf, sections)
+
+
+@wrong("program", "accepted")
+def program_always_one(elf, sections):
+    with suppress(ValueError):
+        return program_plain(elf, sections)
+    return "", b"", ""
+
+
+# ------------------------------------------------------------------------------------------------------ 3: maps
+NAMES = ["type", "key_size", "value_size", "max_entries", "map_flags"]
+
+
+@right("maps")
+def maps_plain(types):
+    found = []
+    for one in types:
+        if one.kind == "section" and one.name == ".maps":
+            for name, number in one.members:
+                struct_type = types[types[number].to]
+                numbers = dict.fromkeys(NAMES, 0)
+                for member, pointer in struct_type.members:
+                    numbers[member] = types[types[pointer].to].length
+                found.append((name, *numbers.values()))
+    return found
+
+
+@right("maps")
+def maps_recursive(types):
+    def follow(number):
+        one = types[number]
+        if one.kind == "array":
+            return one.length
+        if one.kind == "struct":
+            members = dict(one.members)
+            return [follow(members[name]) if name in members else 0 for name in NAMES]
+        return follow(one.to)
+
+    section = [one for one in types if (one.kind, one.name) == ("section", ".maps")]
+    return [[name, *follow(number)] for one in section for name, number in one.members]
+
+
+def define(types, read, variables=None):
+    section = next((one for one in types if (one.kind, one.name) == ("section", ".maps")), None)
+    listed = section.members if section else ()
+    return [(name, *read(dict(types[types[number].to].members))) for name, number in variables or listed]
+
+
+@wrong("maps", "one_step_short")
+def maps_type_numbers(types):
+    return define(types, lambda members: [types[members[n]].to if n in members else 0 for n in NAMES])
+
+
+@wrong("maps", "by_place")
+def maps_by_place(types):
+    return define(types, lambda members: [types[types[number].to].length for number in members.values()])
+
+
+@wrong("maps", "missing_member")
+def maps_all_members(types):
+    return define(types, lambda members: [types[types[members[n]].to].length for n in NAMES])
+
+
+@wrong("maps", "no_maps")
+def maps_always_some(types):
+    next(one for one in types if (one.kind, one.name) == ("section", ".maps"))
+    return maps_plain(types)
+
+
+@wrong("maps", "wrong_form")
+def maps_every_variable(types):
+    listed = [(one.name, number) for number, one in enumerate(types) if one.kind == "variable"]
+    return define(types, lambda members: [types[types[members[n]].to].length if n in members else 0 for n in NAMES],
+                  listed)  # fmt: skip
+
+
+@wrong("maps", "wrong_form")
+def maps_dictionary(types):
+    return {one[0]: one[1:] for one in maps_plain(types)}
+
+
+@wrong("maps", "wrong_form")
+def maps_sorted(types):
+    return sorted(maps_plain(types), reverse=True)
+
+
+@wrong("maps", "wrong_form")
+def maps_without_flags(types):
+    return [one[:5] for one in maps_plain(types)]
