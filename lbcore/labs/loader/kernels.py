@@ -26,10 +26,6 @@ from lbcore.labs.loader.linking import right_patch
 
 FIRST_FD = 3
 """0, 1 and 2 are a process's input, output and errors."""
-GPL = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
-"""Licenses that the kernel holds to be compatible with its own (include/linux/license.h)."""
-RESTRICTED = {6: "trace_printk"}
-"""Helpers for programs of these licenses alone, of those that the book's programs call."""
 XDP = kinds.PROGRAMS.index("xdp")
 XDP_ATTACH = 37
 
@@ -77,8 +73,8 @@ class Call(NamedTuple):
     result: str
 
 
-Judge = Callable[[bytes, dict[int, MapSpec]], tuple[bool, str]]
-"""Whether the verifier takes a program whose wide loads hold these descriptors, and its log."""
+Judge = Callable[[bytes, dict[int, MapSpec], str], tuple[bool, str]]
+"""Whether the verifier takes a program whose wide loads hold these descriptors, under this license; and its log."""
 
 
 @dataclass
@@ -130,15 +126,11 @@ class Pretended:
         """What comes before the verifier's walk, then the walk."""
         maps = {fd: one for fd, one in self.opened.items() if isinstance(one, MapSpec)}
         instructions = isa.decode(code)
-        for slot, one in zip(isa.slots(instructions), instructions, strict=False):
+        for one in instructions:
             if one.wide and one.src == isa.MAP_FD and one.low not in maps:
                 return False, f"fd {one.low} is not pointing to valid bpf_map\n"
             self.unlinked |= one.wide and one.src == isa.IMM64 and not one.imm
-            call = one.opcode == isa.JMP | isa.CALL and one.src == isa.HELPER
-            if call and one.imm in RESTRICTED and license not in GPL:
-                reason = "cannot call GPL-restricted function from non-GPL compatible program"
-                return False, f"{slot}: (85) call {RESTRICTED[one.imm]}#{one.imm}\n{reason}\n"
-        return self.judge(code, maps)
+        return self.judge(code, maps, license)
 
     def _open(self, name: str, arguments: str, thing: object) -> int:
         fd, self.next_fd = self.next_fd, self.next_fd + 1

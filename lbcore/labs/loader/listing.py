@@ -80,8 +80,7 @@ class Listing:
                 yield f'<tr style="background-color: transparent"><td style="{_CELL}">…</td></tr>'
             style = "color: #111111; padding: 0 3px; background-color:"
             data = "".join(
-                f'<span style="{style} {tint}; {_FRAME * marked}">{text}</span>'
-                for text, tint, marked in row.groups()
+                f'<span style="{style} {tint}; {_FRAME * marked}">{text}</span>' for text, tint, marked in row.groups()
             )
             cells = "".join(f'<td style="{_CELL}">{cell}</td>' for cell in (data, escape(row.text), escape(row.note)))
             yield (
