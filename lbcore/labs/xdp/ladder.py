@@ -174,7 +174,7 @@ def changes(before: bytes, after: str) -> str:
         return f", {len(new)} bytes long"
     runs: list[list[int]] = []
     for at in (at for at in range(len(new)) if new[at] != before[at]):
-        if runs and at - runs[-1][-1] <= 2:
+        if runs and at - runs[-1][-1] == 1:
             runs[-1].append(at)
         else:
             runs.append([at])

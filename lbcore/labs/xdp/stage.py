@@ -129,6 +129,8 @@ def in_kernel(program: Source, table: Map | None, entries: Entries, traffic: Seq
         programs: list[kernel.Program] = []
 
         def reset() -> None:
+            if programs and not programs[0].maps:
+                return
             loaded.close()
             programs[:] = [loaded.enter_context(kernel.load(program.object))]
             if table is not None and table.name in programs[0].maps:
