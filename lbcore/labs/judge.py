@@ -108,9 +108,15 @@ class Exercise:
         """A case's arguments by name."""
         return ", ".join(f"{name} = {brief(value)}" for name, value in zip(self.names, case.arguments, strict=True))
 
+    def words(self, outcome: Outcome) -> str:
+        """An outcome in a line."""
+        if outcome.kind == "answer":
+            return brief(outcome.value)
+        return f"{outcome.value}: {outcome.note}".rstrip(": ") if outcome.kind == "raised" else outcome.note
+
     def evidence(self, case: Case, wanted: Outcome, got: Outcome) -> str:
         """The counterexample, for people."""
-        lines = [self.given(case), f"right: {words(wanted)}", f"yours: {words(got)}"]
+        lines = [self.given(case), f"right: {self.words(wanted)}", f"yours: {self.words(got)}"]
         if got.kind == wanted.kind == "answer":
             lines += first_difference(got.value, wanted.value)
             lines += filter(None, [self.difference(got.value, wanted.value)])
@@ -124,13 +130,6 @@ def brief(value: Any, most: int = 31) -> str:
     if isinstance(value, list) and len(value) > most:
         return f"[{', '.join(map(repr, value[:12]))}, … {len(value)} in all]"
     return repr(value) if len(repr(value)) <= 200 else f"{repr(value)[:200]}…"
-
-
-def words(outcome: Outcome) -> str:
-    """An outcome in a line."""
-    if outcome.kind == "answer":
-        return brief(outcome.value)
-    return f"{outcome.value}: {outcome.note}".rstrip(": ") if outcome.kind == "raised" else outcome.note
 
 
 def first_difference(got: Any, wanted: Any) -> list[str]:
@@ -153,7 +152,8 @@ def judge(exercise: Exercise, function: Any, cases: Sequence[Case]) -> Verdict:
     )
     if unsteady is not None:
         evidence = exercise.evidence(cases[unsteady], expected[unsteady], outcomes[unsteady])
-        return Verdict("not_the_same_twice", TWICE, f"{evidence}\nagain: {words(outcomes[unsteady + len(cases)])}")
+        again = exercise.words(outcomes[unsteady + len(cases)])
+        return Verdict("not_the_same_twice", TWICE, f"{evidence}\nagain: {again}")
     failed = [
         i
         for i, (got, (case, wanted)) in enumerate(zip(outcomes, rounds, strict=False))

@@ -1,8 +1,10 @@
 """Lab 05's drawings: what a student's functions found in a file, did to code, and asked of a kernel.
 
 Rule of this file: it draws what it was given, right or wrong. Where there is nothing to draw it gives back the reason
-in words. Places in the file depend on where this book is installed (line information holds paths), so they are drawn and
-never put into words.
+in words.
+
+Trap. Places in the file depend on where this book is installed, for line information holds paths: so they are drawn,
+and never put into words.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import numpy as np
 
 from lbcore import show
 from lbcore.ebpf import isa, kinds
+from lbcore.labs.drawing import nothing
 from lbcore.labs.judge import Verdict, brief
 from lbcore.labs.loader.broken import count_ports
 from lbcore.labs.loader.definitions import FIELDS
@@ -24,7 +27,6 @@ from lbcore.labs.loader.loading import Driven, material
 from lbcore.labs.loader.mending import SAMPLES, check_mended, lines_of, refusal, watch
 from lbcore.labs.loader.objects import compiled, relaid, types
 from lbcore.labs.loader.reading import entries, right_program
-from lbcore.labs.maglev_drawings import nothing
 from lbcore.labs.sandbox import Outcome, run
 from lbcore.measure.table import Table
 

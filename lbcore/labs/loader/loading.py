@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from lbcore.ebpf.assembler import assemble
 from lbcore.ebpf.object import MapSpec, Object
 from lbcore.labs.judge import Case, Exercise, Property, Verdict, judge
 from lbcore.labs.loader import broken
@@ -27,8 +28,8 @@ from lbcore.labs.loader.reading import entries, right_program
 from lbcore.labs.loader.verifying import judged
 
 LOADED, REFUSED = "loaded", "refused"
-LOG = 1 << 12
-"""Bytes of log that the specification asks for first; too few for most programs."""
+LOG = 1 << 10
+"""Bytes of log that are asked for first; too few for most programs."""
 
 
 class Refused(Exception):
@@ -50,9 +51,11 @@ def unlinked(source: Object) -> Unlinked:
 
 @functools.cache
 def material() -> dict[str, Unlinked]:
-    """Programs by name; count_ports is the one that no verifier takes."""
+    """Programs by name; no verifier takes count_ports, nor talkative, of which it has much to say."""
     programs = {name: unlinked(compiled(name)) for name in ("drop_all", "count_protocols")}
-    return programs | {"count_ports": unlinked(broken.count_ports.object)}
+    programs["count_ports"] = unlinked(broken.count_ports.object)
+    talkative = "r0 = 0\n" * 2000 + "r0 = r2\nexit"  # r2 was never written
+    return programs | {"talkative": Unlinked(assemble(talkative), "GPL", programs["drop_all"].maps, ())}
 
 
 def right_load(kernel: Any, program: Unlinked) -> tuple[int, dict[str, int]]:
@@ -143,7 +146,7 @@ def load_cases(seed: int) -> list[Case]:
         Case((relicensed, 64)),
         Case((made["count_ports"], 64)),
         Case((counting, 1)),
-        Case((made["count_ports"], 64 + seed)),
+        Case((made["talkative"], 64 + seed)),
     ]
 
 

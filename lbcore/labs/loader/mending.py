@@ -227,6 +227,8 @@ def check_mended(mended: Any) -> Verdict:
     """Exercise 8: a program that the verifier takes and that counts UDP packets by destination port."""
     if not isinstance(mended, Source):
         return Verdict("not_a_program", f"Give the program itself, with @xdp above it, not a {type(mended).__name__}.")
+    if mended.kind != "xdp":
+        return Verdict("another_kind", f"This is a {mended.kind} program; the kernel is asked for XDP: @xdp.")
     code = mended.function.__code__
     if "NotImplementedError" in code.co_names:
         return Verdict("stub", f"Not written yet ({next((c for c in code.co_consts if 'about' in str(c)), '')}).")

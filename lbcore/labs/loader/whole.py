@@ -13,14 +13,14 @@ from lbcore.ebpf.machine import Machine
 from lbcore.ebpf.maps_kernel import possible_cpus
 from lbcore.ebpf.object import MapSpec
 from lbcore.ebpf.storage import Map
-from lbcore.labs.judge import RIGHT, Verdict, words
+from lbcore.labs.judge import RIGHT, Verdict
 from lbcore.labs.loader.kernels import Pretended, Real, Unlinked
 from lbcore.labs.loader.linking import symbols_of
 from lbcore.labs.loader.loading import Refused, material, right, unlinked
 from lbcore.labs.loader.mending import SAMPLES, right_blame
 from lbcore.labs.loader.objects import Section, compiled, relaid, types
 from lbcore.labs.loader.verifying import judged
-from lbcore.labs.sandbox import run
+from lbcore.labs.sandbox import Outcome, run
 from lbcore.measure.table import Table
 from lbcore.testbed.capabilities import machine
 
@@ -53,7 +53,7 @@ def check_whole(*functions: Any, seed: int = 1) -> Verdict:
     right(unlinked(source), 64)  # the verifier's words are known before the student's time runs
     outcome = run(chain(functions), [(relaid(source.elf, seed),)])[0]
     if outcome.kind != "answer":
-        why = f"The chain stops: {words(outcome)}. The checkers above say which part is not right yet."
+        why = f"The chain stops: {ending(outcome)}. The checkers above say which part is not right yet."
         return Verdict("stub" if outcome.kind == "stub" else "chain_broken", why)
     code, named, names = outcome.value
     if type(code) is not bytes or names != sorted(one.name for one in source.maps):
@@ -68,6 +68,11 @@ def check_whole(*functions: Any, seed: int = 1) -> Verdict:
         return Verdict("counts_differ", f"It runs, but counts {mine[UDP]} UDP packets of {reference[UDP]}.")
     text = f"Your loader took a compiled file apart and loaded it. {len(SAMPLES)} packets later its counters say: "
     return Verdict(RIGHT, text + ", ".join(f"protocol {i}: {n}" for i, n in enumerate(mine) if n) + ".")
+
+
+def ending(outcome: Outcome) -> str:
+    """Why there was no answer."""
+    return f"{outcome.value or ''} {outcome.note}".strip() or outcome.kind
 
 
 def renumbered(code: bytes, named: dict[int, str], order: list[str]) -> bytes:
@@ -102,17 +107,16 @@ def in_kernel(load: Any) -> Any:
     right(material()["count_ports"], 64)
     outcomes = run(kernel_driver(load), [(name,) for name in ("count_protocols", "count_ports")])
     if len(outcomes) < 2 or any(one.kind != "answer" for one in outcomes):
-        return Verdict("chain_broken", f"It did not come to an end: {words(outcomes[-1])}. See the checker above.")
-    (how, counters, _), (ending, _, log) = (one.value for one in outcomes)
+        return Verdict("chain_broken", f"It did not come to an end: {ending(outcomes[-1])}. See the checker above.")
+    (how, counters, _), (refused, _, log) = (one.value for one in outcomes)
     reference, ours = counted(), right(material()["count_ports"], 64)[1]
     rows: list[tuple[object, ...]] = [("count_protocols", "loaded", how)]
     rows += [
         (f"packets of protocol {i}", reference[i], seen) for i, seen in enumerate(counters) if seen or reference[i]
     ]
-    rows.append(("count_ports", "refused", ending))
-    for what, text in (("the verifier's", ours), ("the kernel's", log)):
-        slot, _, reason = right_blame(text, [(0, 0)]) if text else ("?", 0, "no log")
-        rows.append((f"{what} last instruction and reason", slot, reason))
+    rows.append(("count_ports", "refused", refused))
+    (slot, _, why), (at, _, because) = (right_blame(text or "0: (00)\nno log", [(0, 0)]) for text in (ours, log))
+    rows += [("the last instruction", slot, at), ("the reason", why, because)]
     return Table(("", "the book's machine", f"the kernel below ({here['kernel'].why})"), tuple(rows))
 
 

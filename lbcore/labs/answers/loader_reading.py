@@ -1,42 +1,24 @@
-"""Lab 05: answers that must pass, and mistakes with the key of the hint each must get.
+"""Lab 05, exercises 1 to 3: answers that must pass, and mistakes with the key of the hint each must get.
 
 Rule of this file: no answer shares code with the checker, which has its own models of the mistakes. What the lab gives
-its students (`Refused`, `Section`) is used as they would use it.
+its students (`Section`) is used as they would use it.
 """
 
-# ruff: noqa: E722, B006, B904
 # mypy: ignore-errors
 
-import errno
 import io
-import random
-import re
 import struct
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from itertools import count, takewhile
 
 import numpy as np
 from elftools.elf.elffile import ELFFile
 
-from lbcore.ebpf import maps as bpf_maps
-from lbcore.ebpf.compiler import xdp
-from lbcore.ebpf.contexts import XDP_DROP, XDP_PASS
-from lbcore.labs.loader import Refused, Section
-from lbcore.wire import ethernet, ipv4
-from lbcore.wire.seam import advance, need, size_of, u16, view
+from lbcore.labs.answers import Answers
+from lbcore.labs.loader import Section
 
-RIGHT = {}  # exercise -> functions
-WRONG = {}  # exercise -> [(function, key of the hint)]
-
-
-def right(exercise):
-    """Register an answer that must pass."""
-    return lambda function: RIGHT.setdefault(exercise, []).append(function) or function
-
-
-def wrong(exercise, key):
-    """Register a mistake."""
-    return lambda function: WRONG.setdefault(exercise, []).append((function, key)) or function
+ANSWERS = Answers()
+RIGHT, WRONG, right, wrong = ANSWERS.RIGHT, ANSWERS.WRONG, ANSWERS.right, ANSWERS.wrong
 
 
 # -------------------------------------------------------------------------------------------------- 1: sections
