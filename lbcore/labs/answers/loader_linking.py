@@ -5,11 +5,9 @@ Rule of this file: no answer shares code with the checker, which has its own mod
 
 # mypy: ignore-errors
 
-import io
 import struct
 
-from elftools.elf.elffile import ELFFile
-
+from lbcore.ebpf import elf_file
 from lbcore.labs.answers import Answers
 
 ANSWERS = Answers()
@@ -37,9 +35,8 @@ def holes_by_halves(elf, sections, symbols, number):
 
 @right("holes")
 def holes_library(elf, sections, symbols, number):
-    file = ELFFile(io.BytesIO(elf))
-    tables = [one for one in file.iter_sections("SHT_REL") if one["sh_info"] == number]
-    return [(r["r_offset"] // 8, symbols[r["r_info_sym"]]) for one in tables for r in one.iter_relocations()]
+    file = elf_file.parse(elf)
+    return [(one.offset // 8, one.symbol.name) for one in file.relocations(file.sections[number])]
 
 
 def records(elf, one):

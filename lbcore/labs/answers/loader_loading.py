@@ -186,7 +186,7 @@ def blame_plain(log, lines):
 
 @right("blame")
 def blame_one_pattern(log, lines):
-    *_, found = re.finditer(r"^(\d+): \(\w\w\).*\n(.*)", log, re.MULTILINE)
+    *_, found = re.finditer(r"^(\d+): \(\w\w\).*(?=\n(.*))", log, re.MULTILINE)
     slot = int(found[1])
     return [slot, max((one for one in lines if one[0] <= slot), key=lambda one: one[0])[1], found[2]]
 

@@ -6,14 +6,13 @@ its students (`Section`) is used as they would use it.
 
 # mypy: ignore-errors
 
-import io
 import struct
 from contextlib import suppress
 from itertools import count, takewhile
 
 import numpy as np
-from elftools.elf.elffile import ELFFile
 
+from lbcore.ebpf import elf_file
 from lbcore.labs.answers import Answers
 from lbcore.labs.loader import Section
 
@@ -93,9 +92,17 @@ def sections_big_endian_count(elf):
     return read_sections(elf)[:1] * int.from_bytes(elf[60:62], "big")
 
 
-@wrong("sections", "out_of_the_file")
+@wrong("sections", "of_32_bits")
 def sections_of_32_bits(elf):
     return read_sections(elf, head="<I", row="<IIIIIIIIII", place=4)
+
+
+@wrong("sections", "out_of_a_list")
+def sections_numbered_names(elf):
+    start, (number, where) = int.from_bytes(elf[40:48], "little"), struct.unpack_from("<HH", elf, 60)
+    rows = [struct.unpack_from("<IIQQQQIIQQ", elf, start + 64 * i) for i in range(number)]
+    names = elf[rows[where][4] : rows[where][4] + rows[where][5]].split(b"\0")
+    return [(names[r[0]].decode(), r[1], r[2], *r[4:8]) for r in rows]
 
 
 @wrong("sections", "address")
@@ -179,13 +186,12 @@ def program_plain(elf, sections):
 @right("program")
 def program_library(elf, sections):
     known = {one.name for one in sections}
-    file = ELFFile(io.BytesIO(elf))
-    every = [one for one in file.iter_sections() if one.name in known]
-    code = [one for one in every if one["sh_flags"] & 4 and one["sh_type"] == "SHT_PROGBITS" and one["sh_size"]]
+    file = elf_file.parse(elf)
+    code = [one for one in file.sections if one.name in known and one.flags & elf_file.EXECUTE and one.data]
     if not code:
-        raise ValueError(f"{len(every)} sections, none with code")
-    license = file.get_section_by_name("license")
-    return [code[0].name, code[0].data(), license.data().rstrip(b"\0").decode() if license else ""]
+        raise ValueError(f"{len(known)} sections, none with code")
+    license = file.section("license")
+    return [code[0].name, code[0].data, license.data.rstrip(b"\0").decode() if license else ""]
 
 
 def cut(elf, one, end=None):

@@ -22,6 +22,7 @@ import numpy as np
 from lbcore.ebpf import isa, kinds, system_call
 from lbcore.ebpf.kernel import Run
 from lbcore.ebpf.object import MapSpec
+from lbcore.ebpf.storage import KINDS
 from lbcore.labs.loader.linking import right_patch
 
 FIRST_FD = 3
@@ -95,7 +96,7 @@ class Pretended:
     def create_map(self, name: str, type: int, key_size: int, value_size: int, max_entries: int, map_flags: int) -> int:
         numbers = (type, key_size, value_size, max_entries, map_flags)
         what = f"{name!r}, {', '.join(map(str, numbers))}"
-        if not all(isinstance(one, int) and one >= 0 for one in numbers) or not 0 < type < len(kinds.MAPS):
+        if not all(isinstance(one, int) and 0 <= one < 1 << 32 for one in numbers) or not _sound(*numbers[:4]):
             raise self._failed("create_map", what, errno.EINVAL)
         if sum(isinstance(one, MapSpec) for one in self.opened.values()) >= self.room:
             raise self._failed("create_map", what, errno.ENOMEM)
@@ -141,6 +142,12 @@ class Pretended:
     def _failed(self, name: str, arguments: str, code: int) -> OSError:
         self.journal.append(Call(name, arguments, errno.errorcode[code]))
         return OSError(code, f"{name}: {os.strerror(code)}")
+
+
+def _sound(type: int, key_size: int, value_size: int, max_entries: int) -> bool:
+    """Whether there are such maps."""
+    kind = KINDS.get(kinds.MAPS[type]) if type < len(kinds.MAPS) else None
+    return kind is not None and key_size in kind.key_sizes and value_size in kind.value_sizes and max_entries > 0
 
 
 class Real:

@@ -145,8 +145,8 @@ def load_cases(seed: int) -> list[Case]:
         Case((counting, 64)),
         Case((relicensed, 64)),
         Case((made["count_ports"], 64)),
-        Case((counting, 1)),
         Case((made["talkative"], 64 + seed)),
+        Case((counting, 1)),
     ]
 
 

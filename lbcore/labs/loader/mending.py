@@ -117,6 +117,7 @@ def each_part(answer: Any, log: str, lines: Sequence[tuple[int, int]]) -> str | 
     return None
 
 
+NO_MATCH = ("no_match", "a pattern found nothing in a line: not every line of a log is an instruction.")
 BLAME = Exercise(
     names=("log", "lines"),
     right=right_blame,
@@ -154,7 +155,7 @@ BLAME = Exercise(
     advice={
         "KeyError": ("no_exact_line", "lines begin where they begin; few instructions are the first of one."),
         "StopIteration": ("no_exact_line", "no line begins just there: take the last that began before."),
-        "AttributeError": ("no_match", "a pattern found nothing in a line: not every line is an instruction."),
+        **dict.fromkeys(("AttributeError", "TypeError"), NO_MATCH),
         "IndexError": ("not_an_index", "slots are no indices of `lines`: compare with where each line begins."),
     },
 )

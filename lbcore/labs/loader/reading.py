@@ -25,17 +25,19 @@ def files(seed: int) -> list[bytes]:
 
 
 # -------------------------------------------------------------------------------------------- 1: the sections of a file
-def entries(elf: bytes, *, address: int = 24, names: str = "own", cut: bool = True) -> list[Section]:
+def entries(
+    elf: bytes, *, row: str = "<IIQQQQIIQQ", address: int = 24, names: str = "own", cut: bool = True
+) -> list[Section]:
     """The table of sections; ValueError for what is no 64-bit little-endian ELF file.
 
-    For models of mistakes: address: where in a header the place of the bytes stands; names: which table has the names,
-    and how a name is found there ("own", "first", "counted"); cut: whether a name ends at its zero byte.
+    For models of mistakes: row: how a header is read; address: where in it the place of the bytes stands; names: which
+    table has the names, and how a name is found there ("own", "first", "counted"); cut: whether it ends at a zero byte.
     """
     if elf[:6] != MAGIC:
         raise ValueError("not a 64-bit little-endian ELF file")
     (start,) = struct.unpack_from("<Q", elf, 40)
     count, which = struct.unpack_from("<HH", elf, 60)
-    headers = [struct.unpack_from("<IIQQQQIIQQ", elf, start + 64 * i) for i in range(count)]
+    headers = [struct.unpack_from(row, elf, start + 64 * i) for i in range(count)]
     if names == "first":
         which = next(i for i, header in enumerate(headers) if header[1] == STRINGS)
     offset, size = headers[which][4:6]
@@ -43,7 +45,7 @@ def entries(elf: bytes, *, address: int = 24, names: str = "own", cut: bool = Tr
     listed = table.split(b"\0")
 
     def name(index: int, at: int) -> str:
-        raw = listed[index] if names == "counted" and index < len(listed) else table[at:]
+        raw = table[at:] if names != "counted" else listed[index] if index < len(listed) else b""
         return (raw.split(b"\0")[0] if cut else raw).decode(errors="replace")
 
     found = []
@@ -60,7 +62,7 @@ def section_cases(seed: int) -> list[Case]:
     return [Case((one,)) for one in files(seed)] + [Case((one,), "broken") for one in broken]
 
 
-def listed(answer: Any, elf: bytes) -> str | None:
+def listed_well(answer: Any, elf: bytes) -> str | None:
     """Records of a name and six numbers."""
     if not isinstance(answer, list) or not all(isinstance(one, list) and len(one) == 7 for one in answer):
         return "Give back a list of Section(name, type, flags, offset, size, link, info)."
@@ -103,6 +105,10 @@ OUT_OF_FILE = (
     'a number that you read leads out of the file. Is every number read least byte first ("<"), at its place and in '
     "its width: e_shoff 8 bytes at 40, e_shnum and e_shstrndx 2 bytes each at 60 and 62?"
 )
+OUT_OF_LIST = (
+    "a number that you read leads out of a list. sh_name is no number of a name, it is a byte's place in the table of "
+    "names; e_shstrndx, 2 bytes at 62, is the number of the section that holds the table."
+)
 SECTIONS = Exercise(
     names=("elf",),
     right=entries,
@@ -131,18 +137,27 @@ SECTIONS = Exercise(
             "file is sh_offset, at 24.",
         ),
         Mistake(
+            "of_32_bits",
+            lambda elf: entries(elf, row="<IIIIIIIIII"),
+            "You read headers as 32-bit ELF has them. Here flags, addr, offset and size take 8 bytes each: 4 4 8 8 8 8 "
+            "4 4 8 8, 64 in all.",
+        ),
+        Mistake(
             "endless_name",
             lambda elf: entries(elf, cut=False),
             "Your names run on to the end of the table. A name ends before its zero byte.",
         ),
     ),
     properties=(
-        Property("wrong_form", listed),
+        Property("wrong_form", listed_well),
         Property("big_endian", little_endian),
         Property("wrong_count", counted),
         Property("out_of_the_file", inside),
     ),
-    advice=dict.fromkeys(("error", "IndexError", "OverflowError"), ("out_of_the_file", OUT_OF_FILE)),
+    advice={
+        **dict.fromkeys(("error", "OverflowError"), ("out_of_the_file", OUT_OF_FILE)),
+        "IndexError": ("out_of_a_list", OUT_OF_LIST),
+    },
     accepted=lambda elf: (
         f"This file starts with {elf[:6].hex(' ') or 'nothing'}; {MAGIC.hex(' ')} is wanted (ELF, 64 "
         "bits, little-endian). Read no further: raise ValueError."
