@@ -26,7 +26,13 @@
 import struct
 
 from lbcore import labs, show
+from lbcore.ebpf import maps as bpf_maps
+from lbcore.ebpf.compiler import xdp
+from lbcore.ebpf.contexts import XDP_PASS
 from lbcore.labs.loader import Refused, Section
+from lbcore.labs.loader.broken import count_ports
+from lbcore.wire import ethernet, ipv4
+from lbcore.wire.seam import advance, need, u16, view
 
 # %% [markdown]
 # ## The file
@@ -210,8 +216,8 @@ assert labs.loader.check_holes(holes, seed=2026).passed
 # ## Exercise 5 · Filling them
 #
 # The kernel knows maps by file descriptors. Write each hole's descriptor, `fds[name]`, into the immediate of its first
-# slot (bytes 4 to 7), and 1 into its source register: the high half of byte 1. That 1 is called `BPF_PSEUDO_MAP_FD`, and
-# without it 5 is just a five. Give back the code; the other half of byte 1 is the register that is loaded, and stays.
+# slot (bytes 4 to 7), and 1 into its source register: the high half of byte 1. That 1 is called `BPF_PSEUDO_MAP_FD`;
+# without it, 5 is just a five. Give back the code; the other half of byte 1 is the register that is loaded, and stays.
 
 
 # %%
@@ -353,17 +359,10 @@ assert labs.loader.check_blame(blame, seed=2026).passed
 # ## Exercise 8 · Mending it
 #
 # The program counts UDP packets by destination port, and lets everything pass. In plain Python it works, until somebody
-# sends a packet that ends too early; the verifier does not wait for somebody. Write it again so that it is taken, counts
-# every UDP packet that has ports, and lets all others pass uncounted.
+# sends a packet that ends too early; the verifier does not wait for somebody. Write it again so that it is taken,
+# counts every UDP packet that has ports, and lets all others pass uncounted.
 
 # %%
-from lbcore.ebpf import maps as bpf_maps
-from lbcore.ebpf.compiler import xdp
-from lbcore.ebpf.contexts import XDP_PASS
-from lbcore.labs.loader.broken import count_ports
-from lbcore.wire import ethernet, ipv4
-from lbcore.wire.seam import advance, need, u16, view
-
 ports = bpf_maps.array("ports", 1 << 16)
 show.source(count_ports.function)
 
@@ -423,8 +422,8 @@ assert labs.loader.check_mended(mended).passed
 # <details><summary>Answer</summary>
 #
 # Maps live as long as something refers to them: a descriptor, a program that uses them, a pin. The agent's descriptors
-# went with it, the program was replaced, and so the maps were gone. Pin the maps in the BPF file system, and let the new
-# agent open the pinned ones instead of creating new ones.
+# went with it, the program was replaced, and so the maps were gone. Pin the maps in the BPF file system, and let the
+# new agent open the pinned ones instead of creating new ones.
 #
 # </details>
 #
