@@ -22,7 +22,7 @@ from lbcore.labs.judge import Verdict, brief
 from lbcore.labs.loader.broken import count_ports
 from lbcore.labs.loader.definitions import FIELDS
 from lbcore.labs.loader.linking import PSEUDO_MAP_FD, right_holes, symbols_of
-from lbcore.labs.loader.listing import Listing, listing
+from lbcore.labs.loader.listing import Listing, Page, listing
 from lbcore.labs.loader.loading import Driven, material
 from lbcore.labs.loader.mending import SAMPLES, check_mended, lines_of, refusal, watch
 from lbcore.labs.loader.objects import compiled, relaid, types
@@ -86,10 +86,12 @@ def show_sections(sections: Any) -> Any:
         if kind not in (0, 8) and 0 <= offset < len(elf) and size > 0:
             owner[offset : min(offset + size, len(elf))] = 1 + roles.index(role(name, kind, flags))
             drawn.setdefault(role(name, kind, flags), name)
-    return file_map(owner.reshape(rows, ACROSS), drawn, len(outcome.value))
+    code = np.mean(owner[: len(elf)] == 1 + roles.index("code"))
+    share = f"code is {'less' if code < 1 / 3 else 'more'} than a third of the file"
+    return file_map(owner.reshape(rows, ACROSS), drawn, f"{len(outcome.value)} sections; {share}")
 
 
-def file_map(owner: Any, drawn: dict[str, str], count: int) -> Any:
+def file_map(owner: Any, drawn: dict[str, str], title: str) -> Any:
     """The picture of a file: rows of bytes, coloured by `owner` (0: nobody)."""
     from matplotlib.colors import ListedColormap
 
@@ -103,7 +105,6 @@ def file_map(owner: Any, drawn: dict[str, str], count: int) -> Any:
         axes.scatter([], [], color=tint, marker="s", label=label, zorder=place)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     found = [f"{name} ({section})" for name, section in drawn.items()]
-    title = f"{count} sections; the code is {'a small part of the file' if 'code' in drawn else 'not among them'}"
     alt = f"A file of bytes in rows, coloured by section. Found: {', '.join(sorted(found)) or 'nothing'}."
     return show.finish(fig, title=title, alt=alt)
 
@@ -220,9 +221,10 @@ def show_blame(blame: Any) -> Any:
         return unfit("blame", outcome.value)
     slot, number, reason = outcome.value
     source, first = inspect.getsourcelines(count_ports.function)
-    rows = [("log", "", row[:110]) for row in log.splitlines()[-6:]]
-    rows += [("source", "→" * (line == number), text.rstrip()) for line, text in enumerate(source, first)]
-    return Table(("", "found", "text"), tuple(rows), f"slot {slot}: {reason}")
+    text = [(row, row == reason or row.startswith(f"{slot}: (")) for row in log.splitlines()[-6:]]
+    text += [("", False)]
+    text += [(row.rstrip(), line == number) for line, row in enumerate(source, first)]
+    return Page(f"The end of the log, and the source; found: slot {slot}, and this line", tuple(text))
 
 
 def show_mended(mended: Any) -> Any:

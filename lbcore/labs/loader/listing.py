@@ -90,6 +90,26 @@ class Listing:
             last = row.slot
 
 
+@dataclass(frozen=True)
+class Page:
+    """Lines of text as they are, under a caption; marked ones have an arrow, and stand out."""
+
+    caption: str
+    lines: tuple[tuple[str, bool], ...]
+
+    def __repr__(self) -> str:
+        return "\n".join([self.caption, *(f"{'→' if marked else ' '} {line}" for line, marked in self.lines)])
+
+    def _repr_html_(self) -> str:
+        stand_out = "background-color: #fbe0ad; color: #111111; font-weight: bold"
+        lines = "\n".join(
+            f'<span style="{stand_out}">→ {escape(line)}</span>' if marked else f"  {escape(line)}"
+            for line, marked in self.lines
+        )
+        style = "overflow-x: auto; font-size: 13px; line-height: 1.3"
+        return f'<p>{escape(self.caption)}</p><pre style="{style}">{lines}</pre>'
+
+
 def listing(
     code: bytes,
     caption: str,
