@@ -173,7 +173,7 @@ def _verdict(
 
 
 def _step(program: Any, checked: Checked, record: Record) -> Step:
-    slot, text = checked.slots[record.index], checked.texts[record.index]
+    slot, text = checked.slots[record.place], checked.texts[record.place]
     line = _line(program, slot)
     return Step(record.number, slot, text, record.path, record.depth, record.changes, record.note, line)
 

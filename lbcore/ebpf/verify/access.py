@@ -43,7 +43,7 @@ def load(env: Environment, state: State, name: str, pointer: Value, offset: int,
         reach(env, name, pointer, offset, size)
         held = _fixed(pointer, offset, size)
     if held.kind == value.NUMBER and signed:
-        return value.of(arithmetic.extended(held.number, 8 * size))
+        return Value(value.NUMBER, arithmetic.extended(held.number, 8 * size), made_of=held.made_of)
     return held
 
 

@@ -176,11 +176,10 @@ class _Arguments:
                 self._number(name, held, position)
 
     def _number(self, name: str, held: Value, position: int) -> None:
-        if (
-            self.signature.name == "ringbuf_reserve"
-            and position == 1
-            and not (held.kind == value.NUMBER and held.number.constant)
-        ):
+        if self.signature.name != "ringbuf_reserve" or position != 1:
+            return
+        self.env.decisive |= held.made_of
+        if held.kind != value.NUMBER or not held.number.constant:
             raise Refusal(ARGUMENT, f"{name} is {held}", "a record's size is a constant")
 
     def _map(self, name: str, held: Value) -> None:
@@ -205,6 +204,7 @@ class _Arguments:
             raise Refusal(REGISTER if size.kind == value.NONE else ARGUMENT, f"{what} is {size}", "a size is wanted")
         least = 0 if self.manner.empty else 1
         known = size.number
+        self.env.decisive |= size.made_of
         if known.smin < 0 or known.umax >= FARTHEST:
             raise Refusal(ARGUMENT, f"{what} is {known}", "bound it on both sides: a size is at least 0")
         if known.umin < least:
@@ -214,6 +214,7 @@ class _Arguments:
     def _memory(self, name: str, held: Value, least: int, most: int, *, writing: bool) -> None:
         """least, most: how many bytes from there the helper reads, or fills."""
         if held.kind == value.NUMBER and held.number == ZERO and self.manner.nullable:
+            self.env.decisive |= held.made_of
             if most:
                 raise Refusal(ARGUMENT, f"{name} is null, its size up to {most}", "null goes with size 0")
             return

@@ -3,8 +3,8 @@
 Rule of this file: one table for each kind of program (net/core/filter.c: xdp_is_valid_access, bpf_skb_is_valid_access).
 
 Theory. A context is no structure in memory: the kernel rewrites each access to one of its fields into loads from its
-own structures, whose layout differs from kernel to kernel. That is why a field is accessed at its exact offset, through a
-pointer that nobody has added anything to.
+own structures, whose layout differs from kernel to kernel. That is why a field is accessed at its exact offset, through
+a pointer that nobody has added anything to.
 """
 
 from __future__ import annotations

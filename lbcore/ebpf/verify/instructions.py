@@ -36,7 +36,8 @@ def arithmetic_of(env: Environment, state: State, i: Instruction) -> None:
     if a.pointer or b.pointer:
         state.registers[i.dst] = pointers.compute_pointer(env, name, a, b)
     else:
-        state.registers[i.dst] = Value(NUMBER, arithmetic.compute(name, a.number, b.number))
+        made = arithmetic.compute(name, a.number, b.number)
+        state.registers[i.dst] = Value(NUMBER, made, made_of=a.made_of | b.made_of)
 
 
 def load(env: Environment, state: State, i: Instruction) -> None:
@@ -98,7 +99,7 @@ def _moved(env: Environment, state: State, i: Instruction, name: str) -> Value:
             held = held._replace(id=env.fresh())
             state.registers[i.src] = held
         return held
-    return Value(NUMBER, arithmetic.compute(name, number.ZERO, held.number))
+    return Value(NUMBER, arithmetic.compute(name, number.ZERO, held.number), made_of=held.made_of)
 
 
 def _why(state: State, register: int) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from lbcore.ebpf import forms
 from lbcore.ebpf.isa import Instruction
 from lbcore.ebpf.verify import compare, value
+from lbcore.ebpf.verify.environment import Environment
 from lbcore.ebpf.verify.instructions import read
 from lbcore.ebpf.verify.number import Number
 from lbcore.ebpf.verify.state import State
@@ -23,7 +24,7 @@ PROVES = {"jgt": (False, 0), "jge": (False, 1), "jlt": (True, 1), "jle": (True, 
 """packet pointer OP packet end: on which way the bytes before the pointer are there, and how many more."""
 
 
-def ways(state: State, i: Instruction) -> list[tuple[bool, State]]:
+def ways(env: Environment, state: State, i: Instruction) -> list[tuple[bool, State]]:
     """(taken?, the state there) of each way; the first may be the given state itself, changed. Raises Refusal."""
     form = forms.find(i)
     assert form is not None, "a checked program has only known forms"
@@ -31,7 +32,7 @@ def ways(state: State, i: Instruction) -> list[tuple[bool, State]]:
     a = read(state, i.dst)
     b = read(state, i.src) if i.source else value.constant(i.imm)
     if a.kind == NUMBER and b.kind == NUMBER:
-        return _numbers(state, i, name, width, a, b)
+        return _numbers(env, state, i, name, width, a, b)
     if width == 64 and not i.source and i.imm == 0 and name in ("jeq", "jne"):
         if a.null:
             other = state.copy()
@@ -50,9 +51,12 @@ def ways(state: State, i: Instruction) -> list[tuple[bool, State]]:
     return [(False, state), (True, other)]
 
 
-def _numbers(state: State, i: Instruction, name: str, width: int, a: Value, b: Value) -> list[tuple[bool, State]]:
+def _numbers(
+    env: Environment, state: State, i: Instruction, name: str, width: int, a: Value, b: Value
+) -> list[tuple[bool, State]]:
     taken = compare.outcome(name, a.number, b.number, width)
     if taken is not None:
+        env.decisive |= a.made_of | b.made_of
         return [(taken, state)]
     other = state.copy()
     _learn(state, i, a, b, compare.refine(compare.OPPOSITE[name], a.number, b.number, width))
@@ -61,12 +65,12 @@ def _numbers(state: State, i: Instruction, name: str, width: int, a: Value, b: V
 
 
 def _learn(state: State, i: Instruction, a: Value, b: Value, known: tuple[Number, Number]) -> None:
-    registers = state.registers
+    registers, made_of = state.registers, a.made_of | b.made_of
     if i.source:
-        registers[i.src] = b._replace(number=known[1])
-        state.learn(b.id, known[1])
-    registers[i.dst] = a._replace(number=known[0])
-    state.learn(a.id, known[0])
+        registers[i.src] = b._replace(number=known[1], made_of=made_of)
+        state.learn(b.id, known[1], made_of)
+    registers[i.dst] = a._replace(number=known[0], made_of=made_of)
+    state.learn(a.id, known[0], made_of)
 
 
 def _is_end(pointer: Value, end: Value) -> bool:

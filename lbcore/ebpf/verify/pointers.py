@@ -3,8 +3,11 @@
 Rule of this file: two values in, of which one at least is a pointer; a value out, or a refusal.
 
 Theory. Adding a constant moves the fixed part of a pointer; adding anything else becomes its variable part, whose
-bounds then have to hold up at every access. A packet pointer with something unknown added leads to a new place: what was
-compared with the packet's end before was another one, so the range is gone and the program asks again.
+bounds then have to hold up at every access. A packet pointer with something unknown added leads to a new place: what
+was compared with the packet's end before was another one, so the range is gone and the program asks again.
+
+Trap. How far from the packet's start a pointer surely is does not count: what may be negative is subtracted from 0. That
+is stricter than the kernel, and lets ways meet that differ in nothing else.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ def compute_pointer(env: Environment, name: str, a: Value, b: Value) -> Value:
     if name == "sub32":
         return UNKNOWN
     pointer, other = (a, b) if a.pointer else (b, a)
+    env.decisive |= other.made_of
     if name not in ("add", "sub"):
         raise Refusal(POINTER, f"{name} with a pointer, {pointer}", "only 64-bit + and - keep a pointer a pointer")
     if name == "sub" and b.pointer:
@@ -54,7 +58,10 @@ def _moved(env: Environment, name: str, pointer: Value, by: Number) -> Value:
         distance = by.smin if name == "add" else -by.smin
         moved = pointer._replace(offset=pointer.offset + distance)
     else:
-        moved = pointer._replace(number=compute(name, pointer.number, by))
+        start = pointer.number
+        if pointer.kind in value.PACKETS and (name == "sub" or by.smin < 0) and start.smin >= 0:
+            start = number.known(UNKNOWN.number.bits, (0, start.umax, 0, start.smax))
+        moved = pointer._replace(number=compute(name, start, by))
         if pointer.kind in value.PACKETS:
             keeps = name == "sub" and by.smin >= 0
             moved = moved._replace(id=env.fresh(), range=pointer.range if keeps else 0)

@@ -68,7 +68,7 @@ class Stack(dict[int, Slot]):
             rest = slot.marks[size:].replace(SPILL, MISC)
             self[base] = Slot(SPILL * size + rest, content)
         else:
-            mark = ZERO if content.number == number.ZERO else MISC
+            mark = ZERO if content.number == number.ZERO and not content.made_of else MISC
             marks = slot.marks.replace(SPILL, MISC)
             self[base] = Slot(marks[:at] + mark * size + marks[at + size :])
 
@@ -99,8 +99,8 @@ class Stack(dict[int, Slot]):
                 if size == SLOT:
                     return slot.value
                 same = slot.value.id if not slot.value.number.umax >> 8 * size else 0
-                return Value(value.NUMBER, arithmetic.loaded(slot.value.number, size), id=same)
-            if slot.value.number == number.ZERO:
+                return slot.value._replace(number=arithmetic.loaded(slot.value.number, size), id=same)
+            if slot.value.number == number.ZERO and not slot.value.made_of:
                 marks = marks.replace(SPILL, ZERO)
         self.check(offset, offset + size, trusting=trusting)
         return (
@@ -117,20 +117,30 @@ class Stack(dict[int, Slot]):
                 at = max(base, low) + marks.index(UNSET)
                 raise Refusal(UNWRITTEN, f"reads the stack at r10{at:+d}, where nothing was written", "write it first")
 
-    def includes(self, new: Stack, ids: Ids, *, trusting: bool) -> bool:
-        """Is whatever is safe with this stack safe with the new one?"""
-        return all(_includes(slot, new.get(base, EMPTY), ids, trusting) for base, slot in self.items())
+    def includes(self, new: Stack, ids: Ids, matter: int, *, trusting: bool) -> bool:
+        """Is whatever is safe with this stack safe with the new one? matter: bits for slots whose number matters."""
+        for base, slot in self.items():
+            now = new.get(base, EMPTY)
+            if slot is now and (slot.value is None or not slot.value.id):
+                continue
+            if not _includes(slot, now, ids, bool(matter >> place(base) & 1), trusting):
+                return False
+        return True
 
 
-def _includes(old: Slot, new: Slot, ids: Ids, trusting: bool) -> bool:
+def place(base: int) -> int:
+    """The number of a slot, from 0, by the offset of its first byte."""
+    return -base // SLOT - 1
+
+
+def _includes(old: Slot, new: Slot, ids: Ids, matters: bool, trusting: bool) -> bool:
     if old.value is not None and old.marks == new.marks and new.value is not None:
-        return value.includes(old.value, new.value, ids)
+        return value.includes(old.value, new.value, ids, matters=matters)
     if old.pointer or (new.pointer and old.marks != UNSET * SLOT):
         return False
-    if old.value is not None and (old.value.id or not _anything(old)):
+    if old.value is not None and matters and (old.value.id or not _anything(old)):
         return False
-    zeros = new.marks.replace(SPILL, ZERO) if new.value is not None and new.value.number == number.ZERO else new.marks
-    for was, now in zip(old.marks, zeros, strict=True):
+    for was, now in zip(old.marks, new.marks, strict=True):
         if was == ZERO[0] and now != was:
             return False
         if was != UNSET[0] and now == UNSET[0] and not trusting:

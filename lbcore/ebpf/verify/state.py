@@ -5,7 +5,10 @@ Rule of this file: what a state holds, what changes in all of it at once, and wh
 Theory. A program of n branches has up to 2^n ways through it. What makes verifying one possible is that ways meet: if
 the walk comes to an instruction with no more than what it had when it was there before, and went well from there, it
 need not go again. "No more": each register and slot is included in what it was then. Registers that nobody will read
-before they are written (`live`) do not count.
+before they are written (`live`) do not count, and of numbers only those that something was decided by: that were added
+to a pointer, given as a size, or settled which way a jump goes. The kernel calls this precision. To know which matter,
+every number carries the places it was made of since the last checkpoint; when one is used so, these places matter
+there, and what they were made of matters one checkpoint earlier.
 """
 
 from __future__ import annotations
@@ -15,9 +18,11 @@ from collections.abc import Callable, Iterator
 from lbcore.ebpf import isa
 from lbcore.ebpf.verify import value
 from lbcore.ebpf.verify.number import Number
-from lbcore.ebpf.verify.stack import Slot, Stack
+from lbcore.ebpf.verify.stack import SIZE, SLOT, Slot, Stack, place
 from lbcore.ebpf.verify.value import NOTHING, NUMBER, UNKNOWN, Ids, Value
 
+PLACES = isa.REGISTERS + SIZE // SLOT
+"""Registers and slots of one frame."""
 MOVED = "a pointer into the packet, before a helper moved the packet"
 
 
@@ -68,10 +73,13 @@ class State:
                 if slot.value is not None and wanted(slot.value):
                     frame.stack[base] = Slot(slot.marks, new(slot.value))
 
-    def learn(self, id: int, known: Number) -> None:
-        """All numbers with this id are this one."""
+    def learn(self, id: int, known: Number, made_of: int) -> None:
+        """All numbers with this id are this one; made_of: where that comes from."""
         if id:
-            self.rewrite(lambda held: held.id == id and held.kind == NUMBER, lambda held: held._replace(number=known))
+            self.rewrite(
+                lambda held: held.id == id and held.kind == NUMBER,
+                lambda held: held._replace(number=known, made_of=held.made_of | made_of),
+            )
 
     def settle_null(self, id: int, *, null: bool) -> None:
         """The pointer with this id was found to be null, or not to be."""
@@ -100,27 +108,56 @@ class State:
             lambda held: UNKNOWN._replace(note="a record that was given back"),
         )
 
-    def includes(self, new: State, live: Callable[[int], int], index: int, *, trusting: bool) -> bool:
-        """Is whatever is safe in this state, at instruction `index`, safe in the new one?"""
+    def remembered(self) -> State:
+        """A copy to be kept; in this one, every number is now made of itself."""
+        kept, at = self.copy(), 1
+        for frame in self.frames:
+            registers = frame.registers
+            for n, held in enumerate(registers):
+                if held.kind == NUMBER:
+                    registers[n] = held._replace(made_of=at << n)
+            for base, slot in frame.stack.items():
+                if slot.value is not None and slot.value.kind == NUMBER:
+                    made_of = at << isa.REGISTERS + place(base)
+                    frame.stack[base] = Slot(slot.marks, slot.value._replace(made_of=made_of))
+            at <<= PLACES
+        return kept
+
+    def made_of(self, places: int) -> int:
+        """What the numbers in these places are made of."""
+        found = 0
+        for frame in self.frames:
+            for n in _members(places & (1 << isa.REGISTERS) - 1):
+                found |= frame.registers[n].made_of
+            slots = places >> isa.REGISTERS & (1 << PLACES - isa.REGISTERS) - 1
+            for base, slot in frame.stack.items() if slots else ():
+                if slot.value is not None and slots >> place(base) & 1:
+                    found |= slot.value.made_of
+            places >>= PLACES
+        return found
+
+    def includes(self, new: State, live: Callable[[int], int], index: int, matter: int, *, trusting: bool) -> bool:
+        """Is whatever is safe in this state, at instruction `index`, safe in the new one?
+
+        matter: bits for the places whose numbers matter.
+        """
         if len(self.frames) != len(new.frames) or len(self.owed) != len(new.owed):
             return False
-        ids, at = Ids({0: 0}), index
-        for ours, theirs in zip(reversed(self.frames), reversed(new.frames), strict=True):
+        ids, at = Ids(), index
+        for number in range(len(self.frames) - 1, -1, -1):
+            ours, theirs, important = self.frames[number], new.frames[number], matter >> number * PLACES
             if ours.back != theirs.back:
                 return False
             wanted = live(at) if ours is self.frames[-1] else live(at) & ~0b111111
             for n in _members(wanted):
                 old, now = ours.registers[n], theirs.registers[n]
-                if old is not now and not value.includes(old, now, ids):
+                if old is now and not old.id:
+                    continue
+                if not value.includes(old, now, ids, matters=bool(important >> n & 1)):
                     return False
-                if old is now and old.id and not ids.fits(old.id, old.id):
-                    return False
+            if not ours.stack.includes(theirs.stack, ids, important >> isa.REGISTERS, trusting=trusting):
+                return False
             at = ours.back
-        if not all(
-            ours.stack.includes(theirs.stack, ids, trusting=trusting)
-            for ours, theirs in zip(self.frames, new.frames, strict=True)
-        ):
-            return False
         return all(ids.get(old, -1) in new.owed for old in self.owed)
 
 

@@ -30,7 +30,8 @@ PACKETS = (PACKET, META)
 class Value(NamedTuple):
     """number: of a pointer, the variable part of its offset. offset: the fixed part. range: bytes behind the variable
     part that are in the packet. about: the map's facts, the stack's frame, or the record's size. null: it may be.
-    note: for people: what it was before."""
+    note: for people: what it was before. made_of: of a number, bits for the places (`state.places`) whose numbers, at
+    the last checkpoint, it was computed from."""
 
     kind: str
     number: Number = ZERO
@@ -40,6 +41,7 @@ class Value(NamedTuple):
     about: Any = None
     null: bool = False
     note: str = ""
+    made_of: int = 0
 
     @property
     def pointer(self) -> bool:
@@ -63,26 +65,55 @@ def of(known: Number) -> Value:
 
 
 class Ids(dict[int, int]):
-    """Which id of an old state stands for which of a new one. Ids mean only that things are the same."""
+    """Which id of an old state stands for which of a new one. Ids mean only that things are the same.
+
+    shifts: for the ids of packet pointers, how many bytes more of the new pointers' offset are fixed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({0: 0})
+        self.shifts: dict[int, int] = {0: 0}
 
     def fits(self, old: int, new: int) -> bool:
         return self.setdefault(old, new) == new
 
+    def fits_shifted(self, old: int, new: int, by: int) -> bool:
+        return self.setdefault(old, new) == new and self.shifts.setdefault(old, by) == by
 
-def includes(old: Value, new: Value, ids: Ids) -> bool:
-    """Is whatever is safe with the old value safe with the new one?"""
+
+def includes(old: Value, new: Value, ids: Ids, *, matters: bool) -> bool:
+    """Is whatever is safe with the old value safe with the new one? matters: which number it is, if it is one."""
     kind = old.kind
     if kind == NONE:
         return True
     if kind == NUMBER:
-        if new.kind != NUMBER or not old.number.includes(new.number):
+        if new.kind != NUMBER:
+            return False
+        if not matters:
+            return True
+        if not old.number.includes(new.number):
             return False
         return not old.id or ids.fits(old.id, new.id or -1)
+    if kind in PACKETS and old.id:
+        return _packet_includes(old, new, ids)
     if kind != new.kind or old.offset != new.offset or old.null != new.null or old.about != new.about:
         return False
     if kind in PACKETS and old.range > new.range:
         return False
     return ids.fits(old.id, new.id) and old.number.includes(new.number)
+
+
+def _packet_includes(old: Value, new: Value, ids: Ids) -> bool:
+    """Where a packet pointer's offset is cut into a fixed and a variable part is of no account, if it is cut alike in all
+    that share the variable part. Of that only the upper end counts, if the lower one is not negative: see `pointers`."""
+    shift = new.offset - old.offset
+    return (
+        new.kind == old.kind
+        and ids.fits_shifted(old.id, new.id, shift)
+        and (not old.range or new.range >= old.range + shift)
+        and new.number.umax + shift <= old.number.umax
+        and new.number.smin + shift >= min(old.number.smin, 0)
+    )
 
 
 def _place(base: str, value: Value) -> str:

@@ -55,10 +55,10 @@ class Step(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A step as it was kept."""
+    """A step as it was kept; place: the index of its instruction."""
 
     number: int
-    index: int
+    place: int
     path: int
     depth: int
     changes: tuple[Change, ...]

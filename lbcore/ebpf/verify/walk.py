@@ -31,18 +31,21 @@ MOST_PENDING = 8192
 """Ways laid aside at once, as in the kernel (BPF_COMPLEXITY_LIMIT_JMP_SEQ)."""
 SPACING = 8
 """Instructions between checkpoints, at least: remembering costs more than walking."""
+EVERY = -1
+"""All places."""
 PATIENCE = 12
 """Comparisons in vain after which a checkpoint is forgotten, and more for each that was not."""
 
 
 class Checkpoint:
-    """A state at a place where ways meet. open: how many ways from here have not ended yet."""
+    """A state at a place where ways meet. open: how many ways from here have not ended yet; matter: the places whose
+    numbers something was decided by since."""
 
-    __slots__ = ("hits", "misses", "open", "parent", "state")
+    __slots__ = ("hits", "matter", "misses", "open", "parent", "state")
 
     def __init__(self, state: State, parent: Checkpoint | None) -> None:
         self.state, self.parent = state, parent
-        self.open, self.hits, self.misses = 1, 0, 0
+        self.open, self.hits, self.misses, self.matter = 1, 0, 0, 0
 
 
 class Walk:
@@ -82,6 +85,9 @@ class Walk:
                 note = rule()
             finally:
                 self._note(index, frame, self._before, stack, note or "")
+            if self.env.decisive:
+                self._decided_by(self.env.decisive)
+                self.env.decisive = 0
             if self.index < 0 and not self._next_way():
                 return
 
@@ -129,7 +135,7 @@ class Walk:
         raise Refusal(UNKNOWN, why, "helpers are known, the kernel's own functions are not")
 
     def _jump(self, i: Instruction, target: int) -> str:
-        ways = jumps.ways(self.state, i)
+        ways = jumps.ways(self.env, self.state, i)
         (taken, state), others = ways[0], ways[1:]
         before = self.index
         self.state, self.index = state, target if taken else before + 1
@@ -177,23 +183,33 @@ class Walk:
         """Has a state that includes this one gone well from here? If not, remember this one."""
         seen, live, trusting = self._seen[self.index], self.shape.live.__getitem__, self.env.trusting
         for checkpoint in reversed(seen):
-            if checkpoint.state.includes(self.state, live, self.index, trusting=trusting):
+            matter = EVERY if checkpoint.open else checkpoint.matter
+            if checkpoint.state.includes(self.state, live, self.index, matter, trusting=trusting):
                 if not checkpoint.open:
                     checkpoint.hits += 1
+                    self._decided_by(self.state.made_of(checkpoint.matter))
                     frame = self.state.frames[-1]
                     self._note(self.index, frame, frame.registers, None, "pruned: been here, with no less")
                     self.pruned += 1
                     return True
-                if self.state.includes(checkpoint.state, live, self.index, trusting=trusting):
+                if self.state.includes(checkpoint.state, live, self.index, EVERY, trusting=trusting):
                     raise Refusal(LOOP, "comes back here with nothing changed", "each round must bring the end nearer")
             checkpoint.misses += 1
             if checkpoint.misses > PATIENCE * (checkpoint.hits + 1):
                 seen.remove(checkpoint)
         if self._since >= SPACING:
             self._since = 0
-            self._parent = Checkpoint(self.state.copy(), self._parent)
+            self._parent = Checkpoint(self.state.remembered(), self._parent)
             seen.append(self._parent)
         return False
+
+    def _decided_by(self, places: int) -> None:
+        """Something was decided by the numbers that were in these places at the last checkpoint."""
+        checkpoint = self._parent
+        while checkpoint is not None and places:
+            places &= ~checkpoint.matter
+            checkpoint.matter |= places
+            places, checkpoint = checkpoint.state.made_of(places), checkpoint.parent
 
     def _next_way(self) -> bool:
         """Go on with the way that was laid aside last. False if there is none."""
