@@ -222,7 +222,7 @@ def told(answer: stage.Report, traffic: Traffic) -> list[str]:
 BALANCE = Balancing(
     right=balanced,
     entries=maglev(),
-    praise="Right: {cases} streams. Connections keep their backends, at every balancer, and backends have their shares.",
+    praise="Right: {cases} streams. Connections stay with a backend, at every balancer, and backends get their shares.",
     mistakes=(),
     properties=(
         VERDICT,
