@@ -1,7 +1,7 @@
 """Lab 04's drawings: what a student's program did to real packets.
 
-Rule of this file: it draws what it was given, right or wrong. Where there is nothing to draw it gives back the reason in
-words. Programs are run as Python, so that a program can be looked at long before it compiles.
+Rule of this file: it draws what it was given, right or wrong. Where there is nothing to draw it gives back the reason
+in words. Programs are run as Python, so that a program can be looked at long before it compiles.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def attempt(
 
 
 def board(rows: Sequence[str], columns: Sequence[str], marks: Sequence[tuple[int, int, str, str]], **words: str) -> Any:
-    """A grid of named rows and columns; each mark is (row, column, colour, text). `words`: xlabel, ylabel, title, alt."""
+    """A grid of named rows and columns; a mark is (row, column, colour, text). `words`: xlabel, ylabel, title, alt."""
     fig, axes = show.figure(height=1.3 + 0.27 * len(rows))
     for row, column in np.ndindex(len(rows), len(columns)):
         cell(axes, column, row, "white", "", edge="#dddddd")
@@ -106,6 +106,7 @@ def bars(names: Sequence[str], came: Sequence[int], yours: Sequence[int], **word
         axes.plot([value, value], [at - 0.42, at + 0.42], color=BLACK, linestyle="-", marker="")
     axes.set_yticks(place, names)
     axes.invert_yaxis()
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel=words["xlabel"], ylabel=words["ylabel"])
     told = "; ".join(f"{name}: {a} came, {b} counted" for name, a, b in zip(names, came, yours, strict=True))
     return show.finish(fig, title=words["title"], alt=f"Bars of what was counted, lines for what came. {told}.")
@@ -213,7 +214,7 @@ def show_redirect(program: Any, ports: Any) -> Drawing:
     gone = sum(column < 2 for _, column, *_ in marks)
     return board(
         [packet.name for packet in packets], columns, marks, xlabel="leaves by", ylabel="packet",
-        title=f"{gone} of {len(packets)} packets leave by a port (client is …00:0c, server …00:05, you …00:01)",
+        title=f"{gone} of {len(packets)} packets leave by a port of the router",
         alt=f"Where packets leave. {'; '.join(told)}.",
     )  # fmt: skip
 
@@ -244,5 +245,5 @@ def show_balance(program: Any, slots: Any) -> Drawing:
     told = ", ".join(f"{one[-2:]} {count}" for one, count in zip(balancing.BACKENDS, counts, strict=True))
     return show.finish(
         fig, title=f"{whole} of 6 connections keep their backend; of 400, backends have {told}",
-        alt=f"A grid of six connections by six packets, coloured by backend: {whole} rows have one colour. Bars: {told}.",
+        alt=f"Six connections by six packets, coloured by backend: {whole} rows have one colour. Bars: {told}.",
     )  # fmt: skip
