@@ -23,6 +23,7 @@
 
 # %%
 from lbcore import labs
+from lbcore.balance.hashes.jhash import jhash_4words
 from lbcore.ebpf import maps
 from lbcore.ebpf.compiler import xdp
 from lbcore.ebpf.contexts import XDP_DROP, XDP_PASS, XDP_TX
@@ -215,9 +216,9 @@ assert labs.xdp.check_rewrite(one_hop, seed=2026).passed
 # %% [markdown]
 # ## Rung 6 · Redirect
 #
-# You are a router. `CLIENT` is at port 0, `SERVER` at port 1. An untagged IPv4 packet for one of them (destination: byte
-# 30) leaves by that port, addressed to the host's hardware address (bytes 0 to 5), and from yours (bytes 6 to 11), which
-# is the one it was sent to. Nothing else changes; all else passes.
+# You are a router. `CLIENT` is at port 0, `SERVER` at port 1. An untagged IPv4 packet for one of them (destination:
+# byte 30) leaves by that port, addressed to the host's hardware address (bytes 0 to 5), and from yours (bytes 6 to 11),
+# which is the one it was sent to. Nothing else changes; all else passes.
 #
 # `return doors.redirect(port, XDP_PASS)` sends a packet to a port of the map. A hardware address is 48 bits: write the
 # upper 16 with `set16(p, 0, mac >> 32)` and the lower 32 with `set32(p, 2, mac)`.
@@ -272,8 +273,6 @@ assert labs.xdp.check_redirect(route, doors, seed=2026).passed
 # numbers into one; addresses are 32 bits, and so are both ports together.
 
 # %%
-from lbcore.balance.hashes.jhash import jhash_4words
-
 VIP = 0xCB007150  # 203.0.113.80
 slots = maps.array("slots", 251)
 
@@ -362,10 +361,10 @@ labs.xdp.real_traffic(balance, slots)
 #
 # </details>
 #
-# **You rewrite the destination port as well. Which checksums change, and how do you mend them without reading the data?**
+# **You rewrite the destination port as well. Which checksums change, and how do you mend them?**
 # <details><summary>Answer</summary>
 #
-# TCP's or UDP's: the port is in what it covers. The IPv4 header's does not. Take the old word out and put the new one in
-# (RFC 1624), as in rung 5. A UDP checksum of 0 means that there is none: leave it.
+# TCP's or UDP's: the port is in what it covers. The IPv4 header's does not. No need to read the data again: take the old
+# word out and put the new one in (RFC 1624), as in rung 5. A UDP checksum of 0 means that there is none: leave it.
 #
 # </details>

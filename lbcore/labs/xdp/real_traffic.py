@@ -30,9 +30,9 @@ from lbcore.testbed.hosts import Topology
 CONNECTIONS = 40
 NAMES = ("b1", "b2", "b3", "b4")
 NO_ROOT = (
-    "Not run: your balancer stays in the book's machine here, where check_balance has run it. (`lbcore doctor` says what "
-    "is missing for more.) Where programs may be loaded into the kernel: client, balancer and four web servers as hosts of their own, forty "
-    "connections to the VIP, and each server says whom it has answered."
+    "Not run: your balancer stays in the book's machine here, where check_balance has run it (`lbcore doctor` says "
+    "what is missing for more). Where programs may be loaded into the kernel: client, balancer and four web servers "
+    "as hosts of their own, forty connections to the VIP, and each server says whom it has answered."
 )
 
 
