@@ -10,9 +10,12 @@ from typing import Any
 
 from matplotlib.patches import Rectangle
 
-from lbcore import show
 from lbcore.labs.judge import Verdict
 from lbcore.labs.sandbox import Outcome
+from lbcore.show.style import BLACK, BLUE, GREEN, VERMILION
+
+DARK = (BLUE, VERMILION, GREEN, BLACK)
+"""Colours to write on in white."""
 
 
 def nothing(name: str, outcomes: Sequence[Outcome]) -> Verdict:
@@ -30,7 +33,7 @@ def nothing(name: str, outcomes: Sequence[Outcome]) -> Verdict:
 def cell(axes: Any, column: float, row: float, color: str, text: str, *, edge: str = "white") -> None:
     """One slot: a coloured square with a few letters."""
     axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=color, edgecolor=edge, linewidth=1))
-    light = color not in (show.PALETTE[0], show.PALETTE[1], show.PALETTE[2])
+    light = color not in DARK
     axes.text(
         column, row, text, ha="center", va="center", fontsize=7, color="black" if light else "white", weight="bold"
     )

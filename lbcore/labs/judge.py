@@ -152,8 +152,9 @@ def judge(exercise: Exercise, function: Any, cases: Sequence[Case]) -> Verdict:
     )
     if unsteady is not None:
         evidence = exercise.evidence(cases[unsteady], expected[unsteady], outcomes[unsteady])
-        again = exercise.words(outcomes[unsteady + len(cases)])
-        return Verdict("not_the_same_twice", TWICE, f"{evidence}\nagain: {again}")
+        return Verdict(
+            "not_the_same_twice", TWICE, f"{evidence}\nagain: {exercise.words(outcomes[unsteady + len(cases)])}"
+        )
     failed = [
         i
         for i, (got, (case, wanted)) in enumerate(zip(outcomes, rounds, strict=False))

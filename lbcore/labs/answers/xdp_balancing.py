@@ -134,7 +134,7 @@ for key, name, hash_of in (
     ("ignored", "source_port", lambda p, s: jhash_3words(u32(p, 12), u32(p, 16), u16(s, 2), 0)),
     ("ignored", "clients", lambda p, s: jhash_3words(u32(s, 0), u32(p, 16), u8(p, 9), 0)),
     ("ignored", "all", lambda p, s: 0),
-    ("uneven", "few_slots", lambda p, s: (jhash_3words(u32(p, 12), u32(s, 0), u8(p, 9), 0) & 7) % 3),
+    ("uneven", "few_slots", lambda p, s: jhash_3words(u32(p, 12), u32(s, 0), u8(p, 9), 0) % 5),
 ):
     wrong("balance", key)(balancer(f"balance_by_{name}", hash_of))
 

@@ -116,6 +116,22 @@ def drop_asks_too_little(context):
     return XDP_DROP if need(p, 12) and u16(p, 12) == 0x86DD else XDP_PASS
 
 
+@wrong("drop", "rejected")
+@xdp
+def drop_by_size(context):
+    p = view(context)
+    return XDP_DROP if size_of(p) - 1 >= 13 and u16(p, 12) == 0x86DD else XDP_PASS
+
+
+@wrong("drop", "rejected")
+@xdp
+def drop_of_a_stale_view(context):
+    p = view(context)
+    grow_head(context, 4)
+    grow_head(context, -4)
+    return XDP_DROP if need(p, 14) and u16(p, 12) == 0x86DD else XDP_PASS
+
+
 @wrong("drop", "unchecked")
 @xdp
 def drop_one_short(context):

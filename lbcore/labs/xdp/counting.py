@@ -124,7 +124,10 @@ def count_cases(seed: int) -> list[Traffic]:
     """One of each kind; every length below 24; streams in which protocols come again."""
     random = Random(seed)
     odd = [
-        Packet(f"IPv4, protocol {number}", ip_frame(protocol=number, payload=bytes(12), source_mac=f"02:00:00:{at:02}:00:01"))
+        Packet(
+            f"IPv4, protocol {number}",
+            ip_frame(protocol=number, payload=bytes(12), source_mac=f"02:00:00:{at:02}:00:01"),
+        )
         for at, number in enumerate((2, 6, 17, 47, 132, 255, random.randrange(2, 255)))
     ]
     again = [udp("UDP"), udp("UDP, another", ttl=9), tcp("TCP"), icmp("ICMP"), ASSORTED[3], ASSORTED[4]]

@@ -156,18 +156,18 @@ REDIRECT = Ladder(
         Mistake(
             "sends_back",
             forwarding(verdict="XDP_TX"),
-            "XDP_TX sends out of the port that the packet came in by. To another port: return ports.redirect(port, "
+            "XDP_TX sends out of the port that the packet came in by. To another port: return doors.redirect(port, "
             "XDP_PASS).",
         ),
         Mistake(
             "not_sent",
             forwarding(verdict="XDP_PASS"),
-            "The frame is rewritten, and then goes up to this machine. return ports.redirect(port, XDP_PASS).",
+            "The frame is rewritten, and then goes up to this machine. return doors.redirect(port, XDP_PASS).",
         ),
         Mistake(
             "no_target",
             forwarding(silent=True),
-            "XDP_REDIRECT alone says that, not where to. ports.redirect(port, XDP_PASS) notes the port and gives the "
+            "XDP_REDIRECT alone says that, not where to. doors.redirect(port, XDP_PASS) notes the port and gives the "
             "verdict.",
         ),
         Mistake(

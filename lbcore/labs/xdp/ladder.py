@@ -3,20 +3,22 @@
 Rule of this file: the order of things and the words for what goes wrong on the way. What is right, each rung says.
 
 Theory. `judge` compares what the program does as Python with the specification and recognises mistakes. A program
-that is right there is compiled and meets the same packets in the book's machine, and in the kernel where this process
-may load programs. All three must agree, so a verdict reads the same on every machine.
+that is right there is compiled, verified by the book's verifier, and meets the same packets in the book's machine, and
+in the kernel where this process may load programs. All must agree, so a verdict reads the same on every machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lbcore.ebpf import explain, kernel
+from lbcore.ebpf import kernel
 from lbcore.ebpf.compiler import Source
 from lbcore.ebpf.errors import CompileError
 from lbcore.ebpf.maps import Map
+from lbcore.ebpf.object import Line
+from lbcore.ebpf.verifier import verify
 from lbcore.ebpf.vm import VmError
 from lbcore.labs.judge import Case, Exercise, Property, Verdict, judge
 from lbcore.labs.sandbox import Outcome, plain
@@ -41,6 +43,12 @@ NOT_MARKED = "This is no XDP program: write @xdp above the function, and give it
 ON_MACHINE = (
     "Right as Python, but compiled it does something else with this packet. Compiled numbers are machine words: at "
     "64 bits they wrap, and `/`, `%` and `>>` may mean another thing for them."
+)
+
+
+REJECTED = (
+    "Right as Python, but the verifier rejects it: {why}. It has to see on every way through the program that nothing "
+    "is read or written that was not asked for with need()."
 )
 
 
@@ -69,8 +77,8 @@ class Ladder(Exercise):
         return f"{self.given(case)}\nright:  {self.words(wanted)}\nyours:  {self.words(got)}"
 
     def accepts(self, got: stage.Report, right: stage.Report, traffic: Traffic) -> bool:
-        """Whether a report of machine or kernel is right: it may lack short packets, and ports."""
-        pairs = [(a, b) for a, b in zip(got[0], right[0], strict=True) if a]
+        """Whether a report of machine or kernel is right; the kernel's does not tell ports."""
+        pairs = zip(got[0], right[0], strict=True)
         return got[1] == right[1] and all(a[:2] == b[:2] and a[2] in (None, b[2]) for a, b in pairs)
 
 
@@ -86,7 +94,9 @@ def report(verdict: str, frame: bytes = b"", port: int | None = None) -> list[An
 
 def same_length(answer: stage.Report, traffic: Traffic) -> str | None:
     """No rung makes packets longer or shorter."""
-    if any(made[1] and len(made[1]) != 2 * len(one.frame) for made, one in zip(answer[0], traffic.packets, strict=True)):
+    if any(
+        made[1] and len(made[1]) != 2 * len(one.frame) for made, one in zip(answer[0], traffic.packets, strict=True)
+    ):
         return "Your program makes the packet longer or shorter. Here it is to stay as long as it came."
     return None
 
@@ -118,6 +128,8 @@ def check(exercise: Ladder, program: Any, cases: Sequence[Traffic], table: Any =
         return Verdict("not_a_map", "Give the checker the map too, the one made in the cell above.")
     groups = [Case((one,), "cut" if one.packets[0].cut else "") for one in cases]
     verdict = judge(exercise, stage.InPython(program, table, exercise.entries), groups)
+    if verdict.key == UNCHECKED[0]:
+        return replace(verdict, evidence=f"{verdict.evidence}\n{verifier_on(program)}".rstrip())
     return compiled(exercise, program, cases, table, verdict) if verdict.passed else verdict
 
 
@@ -126,32 +138,53 @@ def compiled(
 ) -> Verdict:
     """The verdict on a program that is right as Python."""
     places = (stage.in_machine, stage.in_kernel) if machine().tier >= 2 else (stage.in_machine,)
+    if refusal := refused(program):
+        return refusal
+    whole = [one for one in cases if all(len(packet.frame) >= stage.LEAST for packet in one.packets)]
     try:
         for run in places:
-            for traffic, got in zip(cases, run(program, table, exercise.entries, cases), strict=True):
+            for traffic, got in zip(whole, run(program, table, exercise.entries, whole), strict=True):
                 right = exercise.expect((traffic,)).value
                 if not exercise.accepts(plain(got), right, traffic):
                     return Verdict("compiled", ON_MACHINE, difference(traffic, right, got))
-    except CompileError as error:
-        return Verdict("not_compiled", f"Right as Python, but no program for the kernel yet: {error.why}.", line(error))
     except kernel.Rejected as error:
-        told = explain.rejection(error)
-        return Verdict("rejected", f"Right as Python, but the verifier rejects it: {told.why}.", line(told))
+        return Verdict("rejected", REJECTED.format(why=error.reason), place(error.line))
     except VmError as error:
         return Verdict("fault", f"Right as Python, but the machine stops it: {error.reason}.", error.text)
     return praise
 
 
-def line(error: CompileError) -> str:
-    """The student's line that an error is about."""
-    return f"line {error.line}: {error.text}" if error.line else ""
+def refused(program: Source) -> Verdict | None:
+    """What compiler or verifier have against a program. The verifier is the book's: it says the same everywhere."""
+    try:
+        verdict = verify(program.object, keep=1)
+    except CompileError as error:
+        where = f"line {error.line}: {error.text}"
+        return Verdict("not_compiled", f"Right as Python, but no program for the kernel yet: {error.why}.", where)
+    if verdict.accepted:
+        return None
+    return Verdict("rejected", REJECTED.format(why=verdict.reason), place(verdict.line))
+
+
+def verifier_on(program: Source) -> str:
+    """What the verifier says of a program that reads what it has not asked for; nothing if it does not come so far."""
+    try:
+        verdict = verify(program.object, keep=1)
+    except CompileError:
+        return ""
+    return "" if verdict.accepted else f"verifier: rejected, {verdict.reason}\n{place(verdict.line)}".rstrip()
+
+
+def place(line: Line | None) -> str:
+    """A line of the student's."""
+    return f"line {line.line}: {line.text.strip()}" if line else ""
 
 
 # ---- in words ----
 def difference(traffic: Traffic, right: stage.Report, got: stage.Report) -> str:
     """The first packet that two reports tell apart, or else the map's entries."""
     for packet, wanted, made in zip(traffic.packets, right[0], got[0], strict=True):
-        if made and wanted != made:
+        if wanted != made:
             return f"packet: {packet}\nright:  {fate(packet, wanted)}\nyours:  {fate(packet, made)}"
     packets = "\n".join(f"packet: {packet}" for packet in traffic.packets[:8])
     more = f"\nand {len(traffic.packets) - 8} more" if len(traffic.packets) > 8 else ""

@@ -76,7 +76,9 @@ PARSE = Ladder(
             "You are blind on a trunk port: a VLAN tag slips four bytes in, and the type stands behind it. While the "
             "type is 0x8100 or 0x88A8, read on four bytes later (twice at most).",
         ),
-        Mistake("one_tag", wrong(tags=1), "One tag is skipped, two are not. Providers put a second one (0x88A8) in front."),
+        Mistake(
+            "one_tag", wrong(tags=1), "One tag is skipped, two are not. Providers put a second one (0x88A8) in front."
+        ),
         Mistake(
             "options_ignored",
             wrong(options=False),
@@ -144,7 +146,9 @@ def parse_cases(seed: int) -> list[Traffic]:
         udp("first fragment of UDP", more_fragments=True, dont_fragment=False),
         udp("first fragment of UDP, behind options", more_fragments=True, dont_fragment=False, ip_options=OPTIONS),
         Packet("second fragment of UDP", ip_frame(protocol=17, fragment_offset=16, payload=b"half a letter" * 2)),
-        Packet("second of three", ip_frame(protocol=6, fragment_offset=8, more_fragments=True, payload=bytes(range(40)))),
+        Packet(
+            "second of three", ip_frame(protocol=6, fragment_offset=8, more_fragments=True, payload=bytes(range(40)))
+        ),
         icmp("ICMP", identifier=7),
         Packet("GRE", ip_frame(protocol=47, payload=bytes(range(24)))),
         tcp("TCP over IPv6", **SIX),

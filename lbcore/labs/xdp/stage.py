@@ -18,6 +18,8 @@ from functools import cache
 from types import CodeType
 from typing import Any
 
+import numpy as np
+
 from lbcore.ebpf import kernel, maps, storage
 from lbcore.ebpf.compiler import Source
 from lbcore.ebpf.contexts import XDP_ABORTED, XDP_DROP, XDP_REDIRECT
@@ -25,11 +27,12 @@ from lbcore.ebpf.errors import CompileError
 from lbcore.ebpf.machine import Machine
 from lbcore.ebpf.maps import Map
 from lbcore.ebpf.tables import ARRAY
-from lbcore.labs.xdp.packets import Packet, Traffic
+from lbcore.labs.xdp.packets import Traffic
 from lbcore.wire.seam import Frame
 
 VERDICTS = ("XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX", "XDP_REDIRECT")
-LEAST = 14  # bytes of a frame that machine and kernel take
+LEAST = 14
+"""Bytes of a frame that machine and kernel take."""
 
 Report = list[Any]
 """[[verdict, hex, port or None] for each packet], entries of the map that changed, as text."""
@@ -40,8 +43,9 @@ class InPython:
     """A program as a plain function of traffic, for `sandbox.run`, which is to call it in a process of its own."""
 
     def __init__(self, program: Source, table: Map | None = None, entries: Entries | None = None) -> None:
-        self.program, self.table, self.entries = program, table, entries or {}
-        self.maps = [*([] if table is None else [table]), *(one for one in maps_of(program) if one is not table)]
+        self.program, self.table = program, table
+        maps = [*([] if table is None else [table]), *(one for one in maps_of(program) if one is not table)]
+        self.states = [(one.storage, image(one, (entries or {}) if one is table else {})) for one in maps]
         self.ports: list[int] = []
         self.listening = False
         warm()
@@ -63,13 +67,12 @@ class InPython:
             self.ports.clear()
             frame = Frame(packet.frame)
             results.append(result(self.program(frame), bytes(frame), self.ports[-1] if self.ports else None))
-        return [results, changed(self.table, None if self.table is None else self.table.storage, self.entries)]
+        return [results, "" if self.table is None else changed(self.table, *self.states[0])]
 
     def reset(self) -> None:
         """Every map as it was before the first packet."""
-        for one in self.maps:
-            clear(one.storage)
-        fill(self.table, None if self.table is None else self.table.storage, self.entries)
+        for content, before in self.states:
+            restore(content, before)
 
 
 def maps_of(program: Source) -> list[Map]:
@@ -104,20 +107,24 @@ def listen(table: Map, ports: list[int]) -> None:
 
 def in_machine(program: Source, table: Map | None, entries: Entries, traffic: Sequence[Traffic]) -> list[Report]:
     """The reports of the book's machine. Raises CompileError, VmError."""
-    fresh = {name: copy(one) for name, one in program.maps.items()}
-    own = None if table is None else fresh.get(table.name)
+    before = {name: image(one, entries if one is table else {}) for name, one in program.maps.items()}
+    fresh = {name: image(one, {}) for name, one in program.maps.items()}
     machine = Machine(program.object.program, fresh)
 
     def reset() -> None:
-        for one in fresh.values():
-            clear(one)
-        fill(table, own, entries)
+        for name, one in fresh.items():
+            restore(one, before[name])
 
     def run(frame: bytes) -> list[Any]:
         done = machine.run(frame)
         return result(done.verdict, done.packet, done.redirect[1] if done.redirect else None)
 
-    return [attend(one, run, reset, lambda: changed(table, own, entries)) for one in traffic]
+    def tally() -> str:
+        return (
+            changed(table, fresh[table.name], before[table.name]) if table is not None and table.name in fresh else ""
+        )
+
+    return [attend(one, run, reset, tally) for one in traffic]
 
 
 def in_kernel(program: Source, table: Map | None, entries: Entries, traffic: Sequence[Traffic]) -> list[Report]:
@@ -127,22 +134,24 @@ def in_kernel(program: Source, table: Map | None, entries: Entries, traffic: Seq
     """
     with ExitStack() as loaded:
         programs: list[kernel.Program] = []
+        before = None if table is None else image(table, entries)
 
         def reset() -> None:
             if programs and not programs[0].maps:
                 return
             loaded.close()
             programs[:] = [loaded.enter_context(kernel.load(program.object))]
-            if table is not None and table.name in programs[0].maps:
-                pack = {table.key.pack(key): table.value.pack(value) for key, value in entries.items()}
-                programs[0].maps[table.name].update(pack)
+            if table is not None and before is not None and table.name in programs[0].maps:
+                programs[0].maps[table.name].update(before)
 
         def run(frame: bytes) -> list[Any]:
             done = programs[0].test_run(frame)
             return result(done.verdict, done.packet, None)
 
         def tally() -> str:
-            return changed(table, None if table is None else programs[0].maps.get(table.name), entries)
+            if table is None or before is None or table.name not in programs[0].maps:
+                return ""
+            return changed(table, programs[0].maps[table.name], before)
 
         return [attend(one, run, reset, tally) for one in traffic]
 
@@ -150,19 +159,14 @@ def in_kernel(program: Source, table: Map | None, entries: Entries, traffic: Seq
 def attend(
     traffic: Traffic, run: Callable[[bytes], list[Any]], reset: Callable[[], None], tally: Callable[[], str]
 ) -> Report:
-    """Traffic through a program whose state can be reset. Packets too short for it are left out: None."""
+    """Traffic through a program whose state can be reset."""
     reset()
     results = []
     for packet in traffic.packets:
         if traffic.apart:
             reset()
-        results.append(run(packet.frame) if runs(packet) else None)
+        results.append(run(packet.frame))
     return [results, tally()]
-
-
-def runs(packet: Packet) -> bool:
-    """Whether machine and kernel take so short a packet."""
-    return len(packet.frame) >= LEAST
 
 
 def result(verdict: Any, frame: bytes, port: Any) -> list[Any]:
@@ -174,31 +178,27 @@ def result(verdict: Any, frame: bytes, port: Any) -> list[Any]:
 
 
 # ---- maps ----
-def copy(map_: Map) -> storage.Map:
-    """An empty map of the same shape."""
-    return storage.Map(map_.kind, map_.key.size, map_.value.size, map_.max_entries, name=map_.name)
+def image(map_: Map, entries: Entries) -> storage.Map:
+    """A map's content of its own, with these entries."""
+    made = storage.Map(map_.kind, map_.key.size, map_.value.size, map_.max_entries, name=map_.name)
+    for key, value in entries.items():
+        made.update_entry(map_.key.pack(key), map_.value.pack(value))
+    return made
 
 
-def clear(content: storage.Map) -> None:
-    """As it was when it was made."""
+def restore(content: storage.Map, before: storage.Map) -> None:
+    """As it was."""
     if content.family == ARRAY:
-        content.table.values[:] = 0
+        content.table.values[:] = before.table.values
         return
     for key in list(content):
         del content[key]
+    content.update(before)
 
 
-def fill(map_: Map | None, content: storage.Map | None, entries: Entries) -> None:
-    """Write entries, numbers, into a map's content."""
-    if map_ is not None and content is not None:
-        for key, value in entries.items():
-            content.update_entry(map_.key.pack(key), map_.value.pack(value))
-
-
-def changed(map_: Map | None, content: Mapping[bytes, bytes] | None, entries: Entries) -> str:
+def changed(map_: Map, content: Mapping[bytes, bytes], before: storage.Map) -> str:
     """The entries that are not what they were: "6: 1, 17: 2"."""
-    if map_ is None or content is None:
+    if isinstance(content, storage.Map) and np.array_equal(content.table.values, before.table.values):
         return ""
-    found = {map_.key.unpack(bytes(key)): map_.value.unpack(bytes(value)) for key, value in content.items()}
-    differ = sorted(key for key, value in found.items() if value != entries.get(key, 0))
-    return ", ".join(f"{key}: {found[key]}" for key in differ)
+    differ = {map_.key.unpack(key): value for key, value in content.items() if before.get(key) != value}
+    return ", ".join(f"{key}: {map_.value.unpack(bytes(differ[key]))}" for key in sorted(differ))
