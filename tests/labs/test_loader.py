@@ -6,7 +6,7 @@ import pytest
 
 from lbcore.ebpf import elf, elf_file, kernel, kinds, rejection
 from lbcore.labs import loader
-from lbcore.labs.answers import loader_linking, loader_loading, loader_mending, loader_reading
+from lbcore.labs.answers import loader_definitions, loader_linking, loader_loading, loader_mending, loader_reading
 from lbcore.labs.loader import definitions, linking, loading, mending, objects, reading, verifying, whole
 from lbcore.labs.loader.broken import count_ports
 from lbcore.labs.loader.kernels import Pretended, Real
@@ -18,7 +18,7 @@ from tests.labs.notebook import cells, run_cell
 EXERCISES = ("sections", "program", "maps", "holes", "patch", "load", "blame")
 CHECK = {name: getattr(loader, f"check_{name}") for name in EXERCISES}
 SHOW = {name: getattr(loader, f"show_{name}") for name in EXERCISES}
-ANSWERS = (loader_reading, loader_linking, loader_loading, loader_mending)
+ANSWERS = (loader_reading, loader_definitions, loader_linking, loader_loading, loader_mending)
 RIGHTS = {name: some for answers in ANSWERS for name, some in answers.RIGHT.items()}
 WRONGS = {name: some for answers in ANSWERS for name, some in answers.WRONG.items()}
 RIGHT = [(name, answer) for name in EXERCISES for answer in RIGHTS[name]]
@@ -246,7 +246,7 @@ def test_one_part_that_is_missing_is_told(place):
         ("sections", loader_reading.sections_from_one),
         ("program", loader_reading.program_first),
         ("program", loader_reading.program_to_the_end),
-        ("maps", loader_reading.maps_type_numbers),
+        ("maps", loader_definitions.maps_type_numbers),
         ("holes", loader_linking.holes_bytes),
         ("holes", loader_linking.holes_by_link),
         ("patch", loader_linking.patch_immediate_only),

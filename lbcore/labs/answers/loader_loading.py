@@ -112,10 +112,10 @@ def loader(*, license=None, size=1 << 20, level=1, close=True, close_early=False
 for key, flaws in (
     ("no_license", {"license": ""}),
     ("no_license", {"license": "Proprietary"}),
-    ("enospc", {"size": 1 << 10}),
-    ("enospc", {"size": 1 << 15}),
-    ("einval", {"level": 0}),
-    ("eacces", {"ask": False}),
+    ("enospc_load", {"size": 1 << 10}),
+    ("enospc_load", {"size": 1 << 15}),
+    ("einval_load", {"level": 0}),
+    ("eacces_load", {"ask": False}),
     ("log", {"size": 1 << 10, "swallow": True}),
     ("log", {"cut": lambda log: ""}),
     ("log", {"cut": lambda log: log.decode()}),
@@ -123,7 +123,7 @@ for key, flaws in (
     ("descriptors", {"close": False}),
     ("descriptors", {"close": True}),
     ("descriptors", {"close_early": True, "close_always": True}),
-    ("descriptors", {"close_early": True, "swap": True}),
+    ("einval_create_map", {"close_early": True, "swap": True}),
     ("not_linked", {"link": False}),
 ):
     wrong("load", key)(loader(**flaws))
@@ -159,7 +159,7 @@ def load_wrong_name(kernel, program):
     return kernel.load(program.link(fds), program.license), fds
 
 
-@wrong("load", "ebadf")
+@wrong("load", "ebadf_close")
 def load_closes_twice(kernel, program):
     try:
         return load_as_libbpf(kernel, program)

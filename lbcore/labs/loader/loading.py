@@ -106,7 +106,8 @@ class Driven:
         except Refused as error:
             how, said = REFUSED, str(error.log)
         except OSError as error:
-            how, said = errno.errorcode.get(error.errno or 0, "OSError"), ""
+            call = str(error.strerror).partition(":")[0]
+            how, said = f"{errno.errorcode.get(error.errno or 0, 'OSError')} of {call}", ""
         still = sorted(meaning(kernel, fd) for fd in kernel.opened)
         ended = [how, said, still, kernel.license or "", kernel.unlinked]
         return [*ended, [list(call) for call in kernel.journal]] if self.journal else ended
@@ -183,22 +184,24 @@ def linked(answer: Answer, program: Unlinked, room: int) -> str | None:
 
 
 ESCAPES = {
-    "EINVAL": "EINVAL: the kernel takes a log only together with log_level=1; at level 0 nothing would be written.",
-    "ENOSPC": "ENOSPC reaches your caller: the log did not fit into your buffer. Take a larger one and ask again.",
-    "EACCES": "EACCES reaches your caller, who learns nothing from it. Load again with log_level=1 and a buffer, then "
-    "raise Refused with what the verifier says.",
-    "EBADF": "EBADF: you close a descriptor that is not open (any more).",
+    "EINVAL of create_map": "EINVAL: the kernel makes no such map. The parts of a definition have an order: name, "
+    "type, size of a key, size of a value, entries, flags.",
+    "EINVAL of load": "EINVAL: the kernel takes a log only together with log_level=1; at 0 it would write nothing.",
+    "ENOSPC of load": "ENOSPC reaches your caller: the log did not fit into your buffer. Ask again with a larger one.",
+    "EACCES of load": "EACCES reaches your caller, who learns nothing from it. Load again with log_level=1 and a "
+    "buffer, then raise Refused with what the verifier says.",
+    "EBADF of close": "EBADF: you close a descriptor that is not open (any more).",
 }
 """Errors that a loader should have dealt with, and what to say when one reaches its caller."""
 
 
-def escapes(code: str) -> Property:
+def escapes(error: str) -> Property:
     """That this error is dealt with."""
 
     def found(answer: Answer, program: Unlinked, room: int) -> str | None:
-        return ESCAPES[code] if answer[0] == code != right(program, room)[0] else None
+        return ESCAPES[error] if answer[0] == error != right(program, room)[0] else None
 
-    return Property(code.lower(), found)
+    return Property(error.lower().replace(" of ", "_"), found)
 
 
 def log_whole(answer: Answer, program: Unlinked, room: int) -> str | None:
@@ -257,8 +260,8 @@ LOAD = Exercise(
     properties=(
         Property("wrong_form", form),
         Property("not_linked", linked),
-        Property("no_license", license_shown),
         *map(escapes, ESCAPES),
+        Property("no_license", license_shown),
         Property("log", log_whole),
         Property("descriptors", nothing_left),
         Property("told", told),
