@@ -24,5 +24,5 @@ def test_drawings_are_seen(book_page: Callable[[str], Book], drawing: str) -> No
     book = book_page(NAME)
     output = book.cell(f"show_{drawing}(").locator(".jp-OutputArea")
     output.scroll_into_view_if_needed()
-    expect(output.locator("img, table").first).to_be_visible()
+    expect(output.locator("img, table, pre").first).to_be_visible()
     book.picture(f"05-{drawing}", output)

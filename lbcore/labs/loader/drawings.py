@@ -85,7 +85,8 @@ def show_sections(sections: Any) -> Any:
     for name, kind, flags, offset, size, *_ in outcome.value:
         if kind not in (0, 8) and 0 <= offset < len(elf) and size > 0:
             owner[offset : min(offset + size, len(elf))] = 1 + roles.index(role(name, kind, flags))
-            drawn.setdefault(role(name, kind, flags), name)
+            short = name if name.isprintable() else repr(name)
+            drawn.setdefault(role(name, kind, flags), short if len(short) <= 24 else f"{short[:24]}…")
     code = np.mean(owner[: len(elf)] == 1 + roles.index("code"))
     share = f"code is {'less' if code < 1 / 3 else 'more'} than a third of the file"
     return file_map(owner.reshape(rows, ACROSS), drawn, f"{len(outcome.value)} sections; {share}")
