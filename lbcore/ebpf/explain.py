@@ -67,6 +67,10 @@ def errors_of(function: Callable[..., Any]) -> Iterator[None]:
     except Refused as error:
         code = function.__code__
         raise CompileError(code.co_filename, code.co_firstlineno, _words(str(error), LLVM_SAYS)) from None
+    except AssertionError as error:  # numba's own: it gives up without a word about where
+        code = function.__code__
+        why = "numba gives up somewhere in this function; it cannot take named tuples made with keywords, for one"
+        raise CompileError(code.co_filename, code.co_firstlineno, why) from error
 
 
 def rejection(rejected: Rejected) -> CompileError:
