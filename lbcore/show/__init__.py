@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lbcore.measure.table import table
     from lbcore.show.curves import lines
     from lbcore.show.explorer import explore
+    from lbcore.show.fates import fleet
     from lbcore.show.header_diagram import header
     from lbcore.show.listing import source
     from lbcore.show.machine_stepper import machine_steps
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "table": "lbcore.measure.table",
     "explore": "lbcore.show.explorer",
+    "fleet": "lbcore.show.fates",
     "inspector": "lbcore.show.packet_inspector",
     "source": "lbcore.show.listing",
     "machine_steps": "lbcore.show.machine_stepper",
@@ -36,7 +38,7 @@ _WHERE = {
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "inspector", "lines",
+    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "fleet", "header", "inspector", "lines",
     "machine_steps", "packet", "predict", "quiz", "removal", "slots_moved", "source", "table", "verifier_steps",
 ]  # fmt: skip
 

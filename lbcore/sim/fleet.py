@@ -27,7 +27,7 @@ from lbcore.jit import kernel
 from lbcore.l4 import flow_table
 from lbcore.l4.flow_table import FlowTable
 from lbcore.sim.ecmp import ROUTERS, Hashes
-from lbcore.wire.words import word64
+from lbcore.wire.words import int64, word64
 
 Numbers = npt.NDArray[np.int64]
 PICKERS: dict[str, Callable[[Sequence[Any]], Picker]] = {"Maglev": Maglev, "modulo": Modulo}
@@ -59,7 +59,7 @@ def recall(table: Any, flows: Any, hashed: Any, alive: Any, now: int) -> Any:
     went = hashed.copy()
     for i in range(flows.size):
         key = (word64(flows[i]), word64(0), word64(0), word64(0), word64(0))
-        hash32 = np.int64(flows[i] >> np.uint64(32))
+        hash32 = int64(flows[i] >> np.uint64(32))
         found = flow_table.find(table, hash32, key)
         if found.row >= 0 and alive[found.backend]:
             went[i] = found.backend

@@ -4,8 +4,8 @@ Rule of this file: the server is a process of its own, so that its memory is not
 and ends when its standard input does, so it cannot outlive whoever asked.
 
 Theory. `memory_slope` opens connections in steps and lets the server look up its own resident memory after each. The
-slope over the later steps is the cost of one more: what the first ones make the server load is left out. What the
-kernel holds for a socket is not in there, for it is nobody's resident memory; `kernel_objects` reads it where it can.
+slope over the later half is the cost of one more: the first ones are paid from memory that starting up has left free.
+What the kernel holds for a socket is nobody's resident memory; `kernel_objects` reads that where it can.
 
 Trap. Memory that was freed is not given back at once, and comes in pages. Slopes are good to tens of percent.
 """
@@ -28,9 +28,11 @@ from typing import Any
 import numpy as np
 import trustme
 
-KINDS = ("protocol", "streams", "tls")
-"""Servers: asyncio's callbacks, its streams, and streams over TLS."""
-WARM, STEPS, STEP = 40, 5, 40
+KINDS = {"protocol": 120, "streams": 120, "tls": 30}
+"""Servers, and how many connections make a step: asyncio's callbacks, its streams, and streams over TLS."""
+STEPS = 6
+FILES = STEPS * max(KINDS.values()) + 200
+"""How many files a process may have open in the meantime. Some systems let it open 256 unless it asks for more."""
 SECONDS = 30.0
 
 
@@ -52,28 +54,42 @@ def kernel_objects(*names: str) -> dict[str, int]:
     return {name: sizes[name] for name in names if name in sizes}
 
 
-def memory_slope(kind: str, *, steps: int = STEPS, step: int = STEP) -> float:
+def memory_slope(kind: str) -> float:
     """Bytes of resident memory that one more idle connection costs a server of `kind`, one of KINDS.
 
-    Opens WARM + steps * step connections. ValueError for another kind; OSError where sockets or files run out.
+    ValueError for another kind; OSError where the system lets this process open too few files.
     """
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}, wanted one of: {', '.join(KINDS)}")
-    with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
+    step = KINDS[kind]
+    with ExitStack() as stack, many_files(), tempfile.TemporaryDirectory() as folder:
         trust = certificates(Path(folder)) if kind == "tls" else None
         server = stack.enter_context(serving(kind, folder))
         port = int(server.stdout.readline())
 
-        def more(count: int) -> int:
-            for _ in range(count):
+        def more() -> int:
+            for _ in range(step):
                 stack.enter_context(connection(port, trust))
             server.stdin.write("?\n")
             server.stdin.flush()
             return int(server.stdout.readline())
 
-        more(WARM)
-        sizes = [more(step) for _ in range(steps + 1)]
-    return float(np.polyfit(np.arange(steps + 1) * step, sizes, 1)[0])
+        sizes = [more() for _ in range(STEPS)][STEPS // 2 :]
+    return float(np.polyfit(np.arange(len(sizes)) * step, sizes, 1)[0])
+
+
+@contextmanager
+def many_files() -> Iterator[None]:
+    """Let this process, and those that it starts, open FILES files, if it may ask for so many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= FILES:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if hard == resource.RLIM_INFINITY else min(FILES, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def certificates(folder: Path) -> ssl.SSLContext:
@@ -85,7 +101,7 @@ def certificates(folder: Path) -> ssl.SSLContext:
 
 
 def connection(port: int, trust: ssl.SSLContext | None) -> socket.socket:
-    """An open connection to the server. A byte has come back: the server has accepted it, and finished its handshake."""
+    """An open connection to the server, which has accepted it and finished its handshake: a byte has come back."""
     sock = socket.create_connection(("127.0.0.1", port), SECONDS)
     try:
         if trust is not None:

@@ -1,5 +1,6 @@
 """Slopes in their order, and servers that do not stay behind."""
 
+import resource
 import subprocess
 
 import pytest
@@ -9,7 +10,17 @@ from lbcore.testbed import connection_memory
 
 def test_a_connection_costs_something_and_tls_costs_more():
     plain, tls = (connection_memory.memory_slope(kind) for kind in ("streams", "tls"))
-    assert 1_000 < plain < tls < 1_000_000
+    assert 500 < plain < tls / 3 < 1_000_000
+
+
+def test_a_small_limit_on_files_is_raised_and_put_back():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        assert connection_memory.memory_slope("streams") > 500
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (256, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_the_server_ends_with_whoever_asked(monkeypatch):
@@ -29,4 +40,5 @@ def test_an_unknown_kind_is_named():
 
 def test_kernel_objects_are_read_or_left_out():
     sizes = connection_memory.kernel_objects("TCP", "no such cache")
-    assert set(sizes) <= {"TCP"} and all(500 < size < 10_000 for size in sizes.values())
+    assert set(sizes) <= {"TCP"}
+    assert all(500 < size < 10_000 for size in sizes.values())
