@@ -1,0 +1,683 @@
+# ---
+# book:
+#   title: Flows and fleets
+#   question: Draining a backend broke nothing. Rebooting a balancer broke nothing. Why did doing both?
+#   tier: 0
+#   minutes: 50
+#   memory_mb: 600
+#   after: [maglev]
+#   lab:
+# ---
+
+# %% [markdown]
+# ## Two harmless jobs
+#
+# On Monday a backend was drained for repair. New connections went to the other nine, old ones stayed. Nobody
+# noticed. On Thursday one of the four balancers in front was rebooted. That had been rehearsed: routers send its
+# packets to the other three, which all have the same table and agree on everything. In the rehearsal nobody noticed.
+#
+# On Thursday somebody did. A few percent of the long connections were reset, at backends in good health, among them
+# WebSockets that had been open since the weekend. **Each of the two jobs had been tested. What had not?**
+
+# %%
+import numpy as np
+
+from lbcore import measure, show
+from lbcore.l4 import flow_table, tables
+from lbcore.l4.config import Backend, Balancer, Config, Service
+from lbcore.l4.forwarder import HEADROOM, Forwarder, batch
+from lbcore.sim import ecmp
+from lbcore.sim.fleet import BY_MEMORY, Fleet, broken_share, random_flows
+from lbcore.testbed import connection_memory
+from lbcore.wire import tcp
+from lbcore.wire.compose import tcp_frame
+
+# %% [markdown]
+# ## A balancer that forgets
+#
+# A *flow* is one connection as the network sees it: protocol, two addresses, two ports. Here is the book's own packet
+# balancer, with ten backends behind one virtual address. It finds a flow's backend by Maglev (chapter 3) and sends
+# the packet there by changing one thing, the Ethernet address it goes to. We read the answer from its last byte.
+
+# %%
+VIP = "203.0.113.80"
+pool = [Backend(f"10.0.0.{i}", ethernet=f"02:00:00:00:00:{i:02x}") for i in range(1, 11)]
+web = Service(VIP, 80, "tcp", "dsr", pool)
+
+
+def packets(flows, flags):
+    names = (f"198.51.{i // 250}.{i % 250}:{1024 + i}" for i in flows)
+    return batch([tcp_frame(source=name, destination=f"{VIP}:80", flags=flags) for name in names], width=128)
+
+
+def chosen(forwarder, packets):
+    frames, lengths = packets[0].copy(), packets[1]
+    forwarder.process(frames, lengths)
+    return frames[:, HEADROOM + 5].astype(int)
+
+
+# %% [markdown]
+# Two thousand clients open a connection: a SYN, and later a data packet of each. Then backend 3 is *drained*: it gets
+# nothing new, and is to keep what it has.
+
+# %%
+syns, data = packets(range(2000), tcp.SYN), packets(range(2000), tcp.ACK)
+balancer = Forwarder(Config([web]))
+at_first = chosen(balancer, syns)
+assert (chosen(balancer, data) == at_first).all()
+np.bincount(at_first)[1:]
+
+# %%
+balancer.balancer.set_state("10.0.0.3", tables.DRAINING)
+drained = chosen(balancer, data)
+assert (drained == at_first).all()
+f"{(drained != at_first).sum()} of {at_first.size} connections moved"
+
+# %% [markdown]
+# None moved, although the Maglev table is another one now. The balancer keeps a *flow table*: it writes down where
+# each flow went. Now take that away, as a reboot does, and let the same connections go on.
+
+# %%
+show.predict(
+    "Backend 3 of ten is draining and the flow table is empty. What share of all connections is sent elsewhere?",
+    answer=0.10,
+    tolerance=0.015,
+    unit="%",
+    why="All of backend 3's, which is a tenth of them. And a few whose backend never changed state at all.",
+)
+
+
+# %%
+def reboot(forwarder):
+    for table in (forwarder.balancer.tables.established, forwarder.balancer.tables.attempts):
+        table.tags[:] = 0
+
+
+reboot(balancer)
+forgot = chosen(balancer, data)
+moved, its_own = forgot != at_first, at_first == 3
+assert moved[its_own].all() and 0 < moved[~its_own].mean() < 0.01
+f"{moved.mean():.1%} moved: {moved[its_own].sum()} of backend 3's, and {moved[~its_own].sum()} of the others'"
+
+# %% [markdown]
+# Two groups broke, for two reasons. Backend 3's flows were alive only by memory, for it is not in the table any more.
+# So **draining works because flows are remembered**; a consistent hash by itself cuts off a draining
+# backend as if it had died. The few others are Maglev's needless moves: slots that changed hands between healthy
+# backends when the table was filled anew.
+#
+# One often reads that draining "relies on the consistent hash". It does not. The hash keeps the second group small.
+#
+# ## The flow table, opened
+#
+# It is one array. A *row* is eight words of 64 bits, one cache line: five hold the key, one when the flow was last
+# seen, one its backend, one is free. Beside each row stands a *tag*, one byte of the hash, so that a search need not
+# read rows that cannot be meant.
+
+# %%
+bytes_each = flow_table.BYTES
+million = flow_table.flow_table(1_000_000)
+assert million.rows.nbytes + million.tags.nbytes == million.tags.size * bytes_each == 2**20 * 65
+f"{bytes_each} bytes an entry; a million of them: {million.tags.size * bytes_each / 2**20:.0f} MiB"
+
+# %%
+show.source(flow_table.find)
+
+# %% [markdown]
+# The hash names a *group* of eight rows, and the flow is there or nowhere. Eight tags are looked at, and mostly one
+# row. That bound is the point: no packet, not even one made by an attacker, can make a search long.
+#
+# The price comes when a group is full. Then somebody must go: an entry not seen for long, else the one that has been
+# silent for longest among these eight. That is *least recently used*, LRU, done locally.
+
+# %%
+show.source(flow_table._make_room)
+
+# %% [markdown]
+# How full may the table be before this hurts? Put random flows in, and count how often an entry that was still in use
+# had to go. Compare with narrower groups, where we need no table, only how many keys fall into each group.
+
+
+# %%
+def forced_out(fill, ways, rows=1 << 15):
+    keys = np.random.default_rng(1).integers(0, rows // ways, int(fill * rows))
+    in_group = np.bincount(keys, minlength=rows // ways)
+    return np.maximum(in_group - ways, 0).sum() / keys.size
+
+
+fills = np.linspace(0.2, 1, 9)
+losses = {f"groups of {ways}": [100 * forced_out(fill, ways) for fill in fills] for ways in (1, 4, 8, 16)}
+
+# %%
+real = flow_table.flow_table(1 << 12)
+for flow in random_flows(int(0.6 * real.tags.size), seed=2).tolist():
+    flow_table.put(real, flow >> 32, (flow, 0, 0, 0, 0), now=1, idle=10**9, backend=1)
+measured = real.counts[2] / real.counts[0]
+assert abs(measured - forced_out(0.6, 8)) < 0.01
+f"the real table at 60 % full: {measured:.1%} forced out; by counting: {forced_out(0.6, 8):.1%}"
+
+# %%
+show.lines(
+    [round(100 * fill) for fill in fills],
+    losses,
+    x_label="flows, as a share of the table's rows (%)",
+    y_label="flows forced out (%)",
+    title="Groups of eight lose next to nothing up to half full",
+    alt="Share of flows forced out against how full the table is, for groups of 1, 4, 8 and 16 rows. With one row it "
+    "rises from a tenth to over a third. With eight it stays near zero up to half full and reaches about an eighth.",
+)
+
+# %% [markdown]
+# Two lessons for sizing. Give the table twice the rows of the flows you expect. And wider groups fill better but cost
+# more looks; eight tags are still one look at memory.
+#
+# ## What if it is full of rubbish?
+#
+# A *SYN flood* is a stream of first packets from forged addresses. Each looks like a new flow. An LRU table
+# believes them: the flood's entries are the newest, so real ones are the "least recently used". Watch
+# one table lose a thousand quiet connections to twenty thousand SYNs.
+
+# %%
+single = flow_table.flow_table(8192)
+for now, flow in enumerate(random_flows(21_000, seed=3).tolist()):
+    flow_table.put(single, flow >> 32, (flow, 0, 0, 0, 0), now, idle=10**9, backend=1)
+real_ones = random_flows(21_000, seed=3)[:1000].tolist()
+kept = sum(flow_table.find(single, flow >> 32, (flow, 0, 0, 0, 0)).row >= 0 for flow in real_ones)
+assert kept < 100
+f"{kept} of 1000 connections still remembered, in a table with {single.tags.size} rows"
+
+# %% [markdown]
+# The book's balancer has two tables, and with them a promise: *a connection that has shown a second packet is never
+# pushed out by one that has not*. A new flow goes to `attempts`. When it comes again, other than with a
+# SYN, it moves to `established`. Forged sources never see the reply, so they cannot send the right second packet.
+# They fill `attempts`, and nothing else.
+
+# %%
+small = Forwarder(Config([web], flows=8192))
+regulars = packets(range(1000), tcp.ACK)
+first = chosen(small, packets(range(1000), tcp.SYN))
+assert (chosen(small, regulars) == first).all()
+
+# %%
+chosen(small, packets(range(1000, 21_000), tcp.SYN))
+small.balancer.set_state("10.0.0.3", tables.DRAINING)
+after_flood = chosen(small, regulars)
+assert (after_flood == first).all()
+[flow_table.in_use(table) for table in (small.balancer.tables.established, small.balancer.tables.attempts)]
+
+# %% [markdown]
+# A thousand rows in `established`, `attempts` full, and not one connection moved, though the drain would have exposed
+# every one that was forgotten. Know the limits of the promise. It does not protect a connection that is just being
+# opened. And the balancer checks no handshake: an attacker who sends SYN and ACK for each forged source gets into
+# `established`. Against that one needs SYN cookies, which a later chapter has.
+#
+# ## Many balancers, one address
+#
+# One balancer is one machine that can fail. So there is a fleet: routers know the same virtual address by several
+# routes of equal cost (*ECMP*, equal-cost multi-path), hash each packet's flow and pick a next hop.
+#
+# ```mermaid
+# flowchart LR
+#   C[clients] --> R{router<br/>hash of the flow}
+#   R --> A[balancer 1<br/>Maglev + flow table]
+#   R --> B[balancer 2<br/>Maglev + flow table]
+#   R --> D[balancer 3<br/>Maglev + flow table]
+#   A --> P[backends]
+#   B --> P
+#   D --> P
+# ```
+#
+# The balancers tell each other nothing. They need not: with the same pool, Maglev gives them the same table. But look
+# at where the memory is. Each balancer remembers *the flows that its router happened to send it*.
+
+# %%
+show.quiz(
+    "One of eight balancers dies. The router picks the next hop by hash % n. What else happens?",
+    {
+        "Only the dead one's flows go to others": "That is what one would wish, and what resilient routers do.",
+        "Most flows change their balancer": "Seven of eight do: the remainder by 8 and by 7 have little in common.",
+        "Most connections break": "Not by this alone: every balancer gives the same answer for every flow.",
+    },
+    correct="Most flows change their balancer",
+)
+
+# %% [markdown]
+# It is chapter 3's problem once more, one storey up. Routers have three answers. *Modulo* takes the remainder.
+# *Hash-threshold* cuts the hash space into equal ranges ([RFC 2992](https://www.rfc-editor.org/rfc/rfc2992)).
+# *Resilient* hashing keeps a table of buckets and gives away only those of the lost next hop; Linux has it as
+# [resilient next-hop groups](https://docs.kernel.org/networking/nexthop-group-resilient.html).
+
+# %%
+show.source(ecmp.Resilient)
+
+# %%
+flows = random_flows(20_000, seed=1)
+counts = (2, 3, 4, 6, 8, 12, 16)
+
+
+def sent_elsewhere(kind, count):
+    before = ecmp.ROUTERS[kind](tuple(range(count)))
+    lost = [before.pick_many(flows) != before.without(hop).pick_many(flows) for hop in range(count)]
+    return 100 * np.mean(lost)
+
+
+elsewhere = {kind: [sent_elsewhere(kind, count) for count in counts] for kind in ecmp.ROUTERS}
+
+# %%
+assert all(abs(share - 100 / n) < 1 for share, n in zip(elsewhere["resilient"], counts, strict=True))
+assert all(abs(share - 100 * (n - 1) / n) < 1 for share, n in zip(elsewhere["modulo"], counts, strict=True))
+assert all(25 < share < 51 for share in elsewhere["threshold"])
+show.lines(
+    counts,
+    elsewhere,
+    x_label="balancers before the loss",
+    y_label="flows at another balancer (%)",
+    title="What one lost balancer moves depends on the router",
+    alt="Flows that reach another balancer after one is lost, against the number of balancers. Modulo rises from half "
+    "towards all, hash-threshold falls from a half towards a third, resilient falls as one over n.",
+)
+
+# %% [markdown]
+# A flow at another balancer is not a broken flow. It is a flow whose memory is elsewhere, and which now depends on the
+# hash alone.
+#
+# ## One loss, two losses
+#
+# A connection breaks when it is sent to another backend than before. Two things stand against that: the
+# memory of the balancer that it passes, and a hash that still gives the old answer. Ask what each loss takes away.
+# The simulator keeps no packets, only flows; but pickers and flow tables in it are the real ones.
+
+# %%
+show.source(Fleet.send)
+
+
+# %%
+def after_losing(balancer=False, backend=False, **fleet):
+    group = Fleet(10, 4, **fleet)
+    before = group.send(flows)
+    if backend:
+        group.drain(3)
+    if balancer:
+        group.lose_balancer(1)
+    return broken_share(group.fates(before, group.send(flows)))
+
+
+# %%
+show.predict(
+    "Four balancers with flow tables and Maglev behind a resilient router; ten backends. One balancer is lost, and "
+    "one backend is draining. What share of the connections breaks?",
+    answer=0.025,
+    tolerance=0.008,
+    unit="%",
+    why="A quarter has lost its memory. Of that quarter, the tenth that is at the draining backend has lost its "
+    "answer, too, and a few that Maglev moved needlessly.",
+)
+
+# %%
+designs = {
+    "modulo alone": {"picker": "modulo", "entries": 0},
+    "Maglev alone": {"entries": 0},
+    "modulo + memory": {"picker": "modulo"},
+    "Maglev + memory": {},
+}
+losses = {"balancer": (True, False), "backend": (False, True), "both": (True, True)}
+broke = {name: [after_losing(*loss, **kind) for loss in losses.values()] for name, kind in designs.items()}
+rows = [(name, *(f"{share:.2%}" for share in shares)) for name, shares in broke.items()]
+show.table(rows, ("design", *(f"lost: {what}" for what in losses)), caption="Connections that break")
+
+# %% [markdown]
+# Read it by rows. Without memory, only the backend matters, and Maglev breaks a tenth where modulo breaks nearly all.
+# With memory, either loss alone breaks nothing, **under any hash**. The hash shows its worth in the last column,
+# where memory is lost: modulo breaks nearly the whole quarter, Maglev a tenth of it.
+
+# %%
+assert all(shares[0] == 0 for shares in broke.values())
+assert broke["modulo + memory"][1] == broke["Maglev + memory"][1] == 0
+assert 0.015 < broke["Maglev + memory"][2] < 0.035 and broke["modulo + memory"][2] > 0.2
+fig, ax = show.figure()
+for i, (name, shares) in enumerate(broke.items()):
+    places = np.arange(3) + 0.2 * i - 0.3
+    bars = ax.bar(places, np.multiply(shares, 100), 0.18, label=name, hatch=show.HATCHES[i])
+    ax.bar_label(bars, [f"{100 * share:.0f}" if share > 0.03 else f"{100 * share:.2g}" for share in shares], fontsize=8)
+ax.set_xticks(range(3), ["a balancer", "a backend, drained", "both"])
+ax.set(xlabel="what the fleet loses", ylabel="connections that break (%)", ylim=(0, 100))
+ax.legend(frameon=False, loc="upper left")
+show.finish(
+    fig,
+    title="With memory, one loss breaks nothing; for two, the hash decides",
+    alt="Bars of broken connections in percent for four designs and three losses. A lost balancer breaks none. A "
+    "drained backend breaks nine tenths with modulo alone, a tenth with Maglev alone, none with memory. Both break "
+    "nine tenths, a tenth, about a quarter with modulo and memory, and two to three percent with Maglev and memory.",
+)
+
+# %% [markdown]
+# The two losses are independent, so their shares multiply: what the router moved, times what the hash answers
+# differently now. That is worth checking, because it tells which of the two to improve.
+
+# %%
+rows = []
+for router in ecmp.ROUTERS:
+    four = ecmp.ROUTERS[router](tuple(range(4)))
+    lost_memory = np.mean(four.pick_many(flows) != four.without(1).pick_many(flows))
+    expected, real = lost_memory * broke["Maglev alone"][1], after_losing(True, True, router=router)
+    assert abs(real - expected) < 0.005
+    rows.append((router, f"{lost_memory:.0%}", f"{expected:.2%}", f"{real:.2%}"))
+show.table(rows, ("router", "memory lost", "times Maglev's moves", "broken in the simulator"))
+
+# %% [markdown]
+# ## They need not come together
+#
+# "At once" was wrong in one respect: Monday and Thursday are not the same moment. When the pool changed on Monday,
+# some connections were from then on held by memory only. They stayed so until they ended. Think of it as a debt. It
+# costs nothing while the memory lives, and falls due when a balancer goes. Here backends are *added*, one by one,
+# under connections that stay open.
+
+
+# %%
+def debt(picker, added):
+    group = Fleet(10, 4, picker=picker)
+    before = group.send(flows)
+    group.set_pool(range(10 + added))
+    return 100 * np.mean(group.fates(before, group.send(flows)) == BY_MEMORY)
+
+
+steps = range(0, 11)
+debts = {picker: [debt(picker, added) for added in steps] for picker in ("modulo", "Maglev")}
+assert debts["modulo"][1] > 85 and 9 < debts["Maglev"][1] < 12 and debts["Maglev"][10] < 60
+
+# %%
+show.lines(
+    list(steps),
+    debts,
+    x_label="backends added to ten since the connections were opened",
+    y_label="held by memory alone (%)",
+    title="Every change of the pool adds connections that only memory holds",
+    alt="Share of open connections that only memory keeps, against backends added. Modulo jumps above 85 percent with "
+    "the first. Maglev rises by about a tenth with the first and to about a half with the tenth.",
+)
+
+# %% [markdown]
+# Autoscaling that goes from ten backends to twenty breaks nothing, and leaves half of the long connections with one
+# life instead of two. The next lost balancer breaks its share of them. What saves most services is that connections
+# are short: the debt is only as old as the connections. Those who should worry have WebSockets, database sessions,
+# video calls.
+#
+# ## See it
+#
+# A cell is a connection. Grey ones the hash alone would keep; those with a dot stay only because their balancer
+# remembers them; crosses are broken. The balancer that dies is the second, the backend that is drained the third.
+
+
+# %%
+def explorer(backends=10, balancers=4, lose="a balancer and a backend", router="resilient", picker="Maglev", memory=True):
+    return show.fleet(backends, balancers, lose, router, picker, memory)
+
+
+show.explore(
+    explorer,
+    hint="lose only a backend: the dots are the debt. Then both, with another router: crosses in every row",
+    backends=(3, 20),
+    balancers=(2, 8),
+    lose=["a balancer", "a backend", "a balancer and a backend"],
+    router=list(ecmp.ROUTERS),
+    picker=["Maglev", "modulo"],
+    memory=True,
+)
+
+# %% [markdown]
+# ## A memory that is too small
+#
+# A full table forgets without any reboot. One balancer, twenty thousand connections, a drained backend, and
+# tables of growing size:
+
+# %%
+some, sizes = random_flows(20_000, seed=4), [1 << k for k in range(12, 18)]
+forgotten = []
+for entries in sizes:
+    group = Fleet(10, 1, entries=entries)
+    before = group.send(some)
+    group.drain(3)
+    forgotten.append(100 * broken_share(group.fates(before, group.send(some))))
+assert forgotten == sorted(forgotten, reverse=True) and forgotten[0] > 8 and forgotten[-1] == 0
+
+# %%
+show.lines(
+    [size / some.size for size in sizes],
+    {"one balancer, one backend drained": forgotten},
+    x_label="rows in the table, for each open connection",
+    y_label="connections that break (%)",
+    title="A table with two rows for each connection forgets nothing",
+    alt="Broken connections in percent against table rows for each connection. With a fifth of a row about a tenth "
+    "breaks, as if there were no memory; at two rows and more none does.",
+)
+
+# %% [markdown]
+# ## Track only what could move
+#
+# Most of the memory is never needed: the hash alone would have given the same answer. Which flows are these? If one
+# knew *which* backends may come or go next, one could compare today's table with tomorrow's, and remember only flows
+# whose slot differs. This is JET, *just enough tracking* ([Mendelson et al.,
+# 2021](https://doi.org/10.1145/3485983.3494851)). Backends that may change are called the *horizon*.
+
+# %%
+show.source(Balancer.ring)
+
+# %% [markdown]
+# For each backend of the horizon: what would the table be if it came, or went? Slots that would change get a mark,
+# and only marked slots' flows are written down. Say two spares are ready to join ten backends.
+
+# %%
+spares = [Backend(f"10.0.0.{i}", ethernet=f"02:00:00:00:00:{i:02x}") for i in (11, 12)]
+grown = Service(VIP, 80, "tcp", "dsr", [*pool, *spares])
+
+
+def with_horizon(horizon):
+    forwarder = Forwarder(Config([grown], horizon=horizon))
+    for spare in spares:
+        forwarder.balancer.set_state(spare.address, tables.GONE)
+    return forwarder, chosen(forwarder, syns), chosen(forwarder, data)
+
+
+# %%
+rows = []
+changes = {"a spare joins": [("10.0.0.11", tables.ACTIVE)], "backend 3 drains": [("10.0.0.3", tables.DRAINING)]}
+for name, horizon in {"everything": (), "the two spares": ("10.0.0.11", "10.0.0.12")}.items():
+    moved = []
+    for change in changes.values():
+        forwarder, first, _ = with_horizon(horizon)
+        tracked = flow_table.in_use(forwarder.balancer.tables.established)
+        for address, state in change:
+            forwarder.balancer.set_state(address, state)
+        moved.append(int((chosen(forwarder, data) != first).sum()))
+    rows.append((name, f"{tracked / 2000:.0%}", *moved))
+show.table(rows, ("tracked", "flows in the table", *(f"moved: {what}" for what in changes)))
+
+# %%
+assert rows[0][1:] == ("100%", 0, 0) and rows[1][2] == 0
+assert 150 < rows[1][3] < 250 and 0.15 < int(rows[1][1][:-1]) / 100 < 0.25
+show.quiz(
+    "A spare joined and nothing moved. Backend 3 drained and many flows did. Why?",
+    {
+        "Its flows were not tracked: it was not in the horizon": "Just enough tracking is enough for what was foreseen.",
+        "Maglev's table is too small": "The table is the same in both rows.",
+        "The flow table was full": "It held a fifth of the flows, and had room for all.",
+    },
+    correct="Its flows were not tracked: it was not in the horizon",
+)
+
+# %% [markdown]
+# A fifth of the memory, and the foreseen change broke nothing. Put a backend into the horizon *before* you
+# drain it, and keep it there while old flows live. A crash cannot be announced, but then a crashed backend's flows are
+# lost anyway; with a hash that moves nothing needlessly (ring, rendezvous), nothing else is. With Maglev the needless
+# moves of untracked flows remain.
+#
+# ## How many rows, how many new ones a second?
+#
+# Rows needed are new flows a second, times the seconds that an entry lives (Little's law: what is inside is rate times
+# stay). Mind that "lives" ends with the last packet plus the idle time, for a balancer that sees one direction
+# only cannot be sure of a close.
+
+# %%
+rate, life = 50_000, 30
+needed = rate * life
+both = flow_table.BYTES * (2 * needed + needed)  # twice the rows, and half as many again in `attempts`
+assert round(both / 2**20) == 279
+f"{needed:,} flows; both tables with twice the rows: {both / 2**20:.0f} MiB"
+
+# %% [markdown]
+# A packet of a known flow is found and forwarded. A new flow's first packet is looked for in two tables, in vain,
+# then asks Maglev, then is written down. So *packets a second* and *new flows a second* are two limits, and
+# published figures are nearly always the first. Here is their ratio, for packets in memory:
+
+# %% tags=["nbval-ignore-output"]
+balancer = Forwarder(Config([web]))
+for block in (syns, data):
+    chosen(balancer, block)
+
+
+def known():
+    balancer.process(*data)
+
+
+def new():
+    reboot(balancer)
+    balancer.process(*syns)
+
+
+cost = measure.compare({"known flow": known, "new flow": new}, operations=2000, rounds=7, baseline="known flow")
+assert 0.8 < cost.ratio("new flow") < 20
+f"a new flow's packet costs {cost.ratio('new flow'):.1f} times a known flow's"
+
+# %% [markdown]
+# ## What a connection weighs
+#
+# A sentence that goes around says: 128 bytes a connection at L4, the size of a conntrack entry; 16 kilobytes at L7.
+# Both numbers exist, and neither is what it is said to be. The 128 bytes are from the help text of Linux's *IPVS*
+# ([Kconfig](https://github.com/torvalds/linux/blob/master/net/netfilter/ipvs/Kconfig)). Conntrack is another part of
+# the kernel, with larger entries. And 16 kilobytes is the size of one of HAProxy's buffers
+# ([manual](https://docs.haproxy.org/dev/configuration.html)), which an idle connection need not hold.
+#
+# Measure. A server in a process of its own gets hundreds of connections that say nothing, and looks up its own
+# memory. What the kernel keeps is read from `/proc/slabinfo` where we may.
+
+# %% tags=["nbval-ignore-output"]
+weights = {"flow table entry": flow_table.BYTES, "IPVS entry (its help text)": 128}
+kernel = connection_memory.kernel_objects("nf_conntrack", "TCP")
+weights |= {f"kernel object {name}": size for name, size in kernel.items()}
+slopes = {kind: connection_memory.memory_slope(kind) for kind in connection_memory.KINDS}
+weights |= {f"idle, asyncio {kind}": slope for kind, slope in slopes.items()}
+assert 300 < slopes["protocol"] < slopes["streams"] < slopes["tls"] / 4
+show.table([(name, f"{size:,.0f}") for name, size in weights.items()], ("what", "bytes"))
+
+# %% tags=["nbval-ignore-output"]
+fig, ax = show.figure(height=3.4)
+ax.barh(list(weights)[::-1], list(weights.values())[::-1], height=0.6)
+ax.set(xscale="log", xlabel="bytes for one more connection", ylabel="what remembers it")
+ax.grid(False, axis="y")
+show.finish(
+    fig,
+    title="From tens of bytes to hundreds of thousands",
+    alt="Horizontal bars on a logarithmic axis: bytes for one more connection, smallest for a flow table entry, then "
+    "kernel objects, asyncio protocols and streams, and by far the largest for asyncio with TLS.",
+)
+
+# %% [markdown]
+# The flow table's entry is tens of bytes. The kernel's objects are hundreds to thousands; a proxy pays for a socket
+# on each side. An idle asyncio connection adds one to several kilobytes, far from tens. TLS is the surprise: hundreds of
+# kilobytes. Is that cryptography?
+
+# %% tags=["nbval-ignore-output"]
+from asyncio.sslproto import SSLProtocol
+
+rest = slopes["tls"] - slopes["streams"] - SSLProtocol.max_size
+assert SSLProtocol.max_size == 256 * 1024 and rest < slopes["tls"] / 3
+f"{SSLProtocol.max_size / slopes['tls']:.0%} of it is one buffer; about {rest / 1000:.0f} kB are left for TLS itself"
+
+# %% [markdown]
+# It is one read buffer that asyncio allocates for each TLS connection, before a byte arrives. The weight of a
+# connection is mostly a *design*, not a law of its layer. nginx states about 2.5 MB for 10,000 idle keep-alive
+# connections, so 250 bytes each ([nginx.org](https://nginx.org/en/)). HAProxy counts on 20,000 busy ones for a
+# gigabyte, about 50 kB each, and more with TLS ([introduction](https://docs.haproxy.org/dev/intro.html)). What an L7
+# proxy's memory follows is concurrent *requests*, because that is when buffers are held.
+#
+# ## Thursday, explained
+#
+# Monday's drain left a tenth of the long connections with memory as their only hold. Thursday's reboot took the memory
+# of a quarter. A quarter of a tenth is what the pagers saw. The rehearsals had tested each loss on a fleet that had no
+# debt.
+#
+# What to do: let drains finish before balancers are touched. Ask the network team which ECMP the routers do. Size the
+# table for twice the flows. Drain a *balancer*, too, by taking its route away only where routers are resilient, and
+# one at a time. And where a connection must survive everything, put its backend into the packet itself, as QUIC
+# connection ids can; then nobody needs to remember.
+#
+# ## Summary
+#
+# - A flow breaks only if memory *and* hash both fail it. Either alone keeps every connection.
+# - Draining lives on memory. A consistent hash does not drain; it limits what a lost memory costs.
+# - Broken share = flows that lost their memory x flows whose hash answer has changed since they began.
+# - The two losses may lie days apart. Pool changes leave a debt that lasts as long as connections do.
+# - "Any balancer can take any packet" holds while the pool has not changed since the flow began.
+# - A flow table has a fixed size and bounded looks. Two tables keep a SYN flood away from established flows.
+# - Just enough tracking stores only flows that a foreseen change could move.
+# - Packets a second and new flows a second are different limits. So are idle and busy bytes a connection.
+#
+# ## Exercises
+#
+# 1. Let backend 3 *fail* instead of draining (`group.fail(3)`), and lose a balancer. What share breaks now, and why is
+#    it so much smaller?
+#    <details><summary>Solution</summary>
+#    <code>broken_share</code> leaves out flows whose backend is dead, so only Maglev's needless moves in the lost
+#    quarter are left: less than a tenth of a percent. The failed backend's own flows are lost, but no balancer could
+#    have saved them.</details>
+# 2. Rolling restart: drain each of ten backends in turn and put it back, with one second between. How large is the
+#    debt of connections that were open before, when all is done? And of those opened in between?
+#    <details><summary>Solution</summary>
+#    Zero for the first: the pool is what it was, and so is the table. Connections that were opened while a backend was
+#    out carry a debt of about a tenth, and the restart leaves it behind. Use <code>set_pool</code> and
+#    <code>fates</code> with a second set of flows.</details>
+# 3. Put both spares into the horizon and let *both* join. Does anything move?
+#    <details><summary>Solution</summary>
+#    Perhaps a few: marks are made for one change at a time, and after the first join the marks are made anew, but
+#    flows that are open already are not in the table. A slot that changes only when both have come was never
+#    marked. JET proper compares with the whole horizon joined.</details>
+# 4. A table of a million rows has groups of eight. An attacker knows the hash. What can he do with eight packets, and
+#    what is the remedy?
+#    <details><summary>Solution</summary>
+#    Fill one group and push out its entries, at most eight. With a chosen set of flows he can do so for group after
+#    group. Seed the hash with a number that he does not know.</details>
+# 5. Your routers do modulo. Is it better to have 4 balancers or 16?
+#    <details><summary>Solution</summary>
+#    Losing one moves 3/4 or 15/16 of all flows: nearly all memory is lost in both cases. With 16 it also happens four
+#    times as often. With resilient routers, 16 are better: a sixteenth each time.</details>
+#
+# ## Interview questions
+#
+# **"Your balancers use consistent hashing. Why do they keep connection state?"**
+# *Weak:* "For performance." *Strong:* because the table changes when the pool does, and open connections must not
+# follow it. Names draining as the case where a *whole backend's* flows live on state alone. Then turns it round:
+# state is lost when a balancer dies, and then the hash limits the damage.
+#
+# **"A balancer in an ECMP group dies. Which connections break?"**
+# *Weak:* "Those that went through it." *Strong:* asks for the router's hashing and for what the pool has done in the
+# lifetime of the connections. With an unchanged pool: none. Otherwise the product of two shares, and says both.
+#
+# **"How much memory does a connection take at L4 and at L7?"**
+# *Weak:* two numbers. *Strong:* asks which design. Tens of bytes for a table entry, hundreds in the kernel's
+# conntrack; at L7 from hundreds of bytes idle to tens or hundreds of kilobytes with buffers and TLS. Offers to
+# measure the slope.
+#
+# **"Somebody floods you with SYNs. What happens to the flow table?"**
+# *Weak:* "It fills up and we drop." *Strong:* says who gets evicted. In a single LRU it is the real, quiet
+# connections; then explains one way to prevent it and what that way does not cover.
+#
+# ## Sources
+#
+# - D. Eisenbud et al.: [Maglev](https://www.usenix.org/system/files/conference/nsdi16/nsdi16-paper-eisenbud.pdf),
+#   NSDI 2016: ECMP, consistent hashing and connection tracking together.
+# - G. Mendelson et al.: [Load Balancing with JET](https://doi.org/10.1145/3485983.3494851), CoNEXT 2021.
+# - [RFC 2992](https://www.rfc-editor.org/rfc/rfc2992): hash-threshold, and what it disrupts.
+# - Linux: [resilient next-hop groups](https://docs.kernel.org/networking/nexthop-group-resilient.html).
+# - [Katran](https://github.com/facebookincubator/katran): an LRU table of flows beside Maglev, in XDP.
+# - Conntrack's entry [weighed in 2009][conntrack]: 304 bytes. Yours is in `/proc/slabinfo`.
+#
+# [conntrack]: https://johnleach.co.uk/posts/2009/06/17/netfilter-conntrack-memory-usage/
