@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lbcore.measure.table import table
+    from lbcore.show.bars import bars
     from lbcore.show.curves import lines
     from lbcore.show.explorer import explore
     from lbcore.show.fates import fleet
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "table": "lbcore.measure.table",
+    "bars": "lbcore.show.bars",
     "explore": "lbcore.show.explorer",
     "fleet": "lbcore.show.fates",
     "inspector": "lbcore.show.packet_inspector",
@@ -38,7 +40,7 @@ _WHERE = {
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "fleet", "header", "inspector", "lines",
+    "HATCHES", "PALETTE", "Span", "bars", "explore", "figure", "finish", "fleet", "header", "inspector", "lines",
     "machine_steps", "packet", "predict", "quiz", "removal", "slots_moved", "source", "table", "verifier_steps",
 ]  # fmt: skip
 

@@ -104,3 +104,9 @@ class Resilient:
 
 
 ROUTERS = {"modulo": Modulo, "threshold": Threshold, "resilient": Resilient}
+
+
+def moved_share(kind: str, count: int, flows: Hashes) -> float:
+    """The share of flows that reach another hop when one of `count` is lost, on average over which one. See ROUTERS."""
+    before = ROUTERS[kind](tuple(range(count)))
+    return float(np.mean([before.pick_many(flows) != before.without(hop).pick_many(flows) for hop in range(count)]))

@@ -143,3 +143,22 @@ def random_flows(count: int, seed: int = 0) -> Hashes:
 def broken_share(fates: Numbers) -> float:
     """Broken flows as a share of those whose backend lives."""
     return float((fates == BROKEN).sum() / max(1, (fates != LOST).sum()))
+
+
+def broken_by(flows: Hashes, *, balancer: bool = False, backend: bool = False, **fleet: Any) -> float:
+    """The share of flows that break when a backend is drained, a balancer lost, or both; keywords of `Fleet`."""
+    group = Fleet(**fleet)
+    before = group.send(flows)
+    if backend:
+        group.drain(3)
+    if balancer:
+        group.lose_balancer(1)
+    return broken_share(group.fates(before, group.send(flows)))
+
+
+def debt(flows: Hashes, added: int, **fleet: Any) -> float:
+    """The share of flows that memory alone holds after so many backends were added; keywords of `Fleet`."""
+    group = Fleet(**fleet)
+    before = group.send(flows)
+    group.set_pool(range(group.pool.size + added))
+    return float(np.mean(group.fates(before, group.send(flows)) == BY_MEMORY))

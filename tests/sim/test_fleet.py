@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbcore.sim import ecmp
-from lbcore.sim.fleet import BROKEN, BY_MEMORY, LOST, Fleet, broken_share, random_flows
+from lbcore.sim.fleet import BROKEN, BY_MEMORY, LOST, Fleet, broken_by, broken_share, debt, random_flows
 
 FLOWS = random_flows(4000, seed=5)
 each_router = pytest.mark.parametrize("router", ecmp.ROUTERS)
@@ -86,16 +86,30 @@ def test_the_fleet_agrees_with_dictionaries(events, router, picker, remembers):
 @pytest.mark.parametrize("picker", ["Maglev", "modulo"])
 def test_one_loss_alone_breaks_nothing_and_both_break_some(router, picker):
     def share(entries, lose, drain):
-        fleet = Fleet(10, 4, router=router, picker=picker, entries=entries)
-        before = fleet.send(FLOWS)
-        if lose:
-            fleet.lose_balancer(1)
-        if drain:
-            fleet.drain(3)
-        return broken_share(fleet.fates(before, fleet.send(FLOWS)))
+        return broken_by(FLOWS, balancer=lose, backend=drain, router=router, picker=picker, entries=entries)
 
     assert share(1 << 16, True, False) == share(1 << 16, False, True) == share(0, True, False) == 0
     assert 0 < share(1 << 16, True, True) < share(0, False, True)
+
+
+@each_router
+def test_shares_of_two_losses_multiply(router):
+    both = broken_by(FLOWS, balancer=True, backend=True, router=router)
+    four = ecmp.ROUTERS[router](tuple(range(4)))
+    lost = (four.pick_many(FLOWS) != four.without(1).pick_many(FLOWS)).mean()
+    assert abs(both - lost * broken_by(FLOWS, backend=True, entries=0)) < 0.01
+
+
+def test_debt_grows_with_every_backend_and_is_none_without_a_change():
+    owed = [debt(FLOWS, added) for added in range(6)]
+    assert owed[0] == 0
+    assert owed == sorted(owed)
+    assert owed[5] > 5 / 15
+
+
+def test_moved_share_is_the_mean_over_hops():
+    assert abs(ecmp.moved_share("resilient", 5, FLOWS) - 1 / 5) < 1e-9
+    assert abs(ecmp.moved_share("modulo", 5, FLOWS) - 4 / 5) < 0.03
 
 
 def test_order_and_delay_do_not_matter():
