@@ -45,7 +45,7 @@ def chosen(forwarder: Forwarder, packets: Packets) -> npt.NDArray[np.int64]:
     """Send packets through a balancer: the number of the backend that each goes to, int64[n]."""
     frames, lengths = packets[0].copy(), packets[1]
     forwarder.process(frames, lengths)
-    return frames[:, HEADROOM + 5].astype(np.int64)
+    return np.asarray(frames[:, HEADROOM + 5], np.int64)
 
 
 def forget(forwarder: Forwarder) -> None:

@@ -17,7 +17,7 @@ Trap. A router that used the very hash of the balancers behind it would hand eac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -39,7 +39,8 @@ def of_router(flows: Hashes) -> Hashes:
 class Router(Protocol):
     """Next hops are small integers, and `hops` those in use."""
 
-    hops: tuple[int, ...]
+    @property
+    def hops(self) -> tuple[int, ...]: ...
 
     def pick_many(self, flows: Hashes) -> Hops:
         """The next hop of each flow: int64[n]."""
@@ -103,7 +104,7 @@ class Resilient:
         return Resilient(rest, buckets)
 
 
-ROUTERS = {"modulo": Modulo, "threshold": Threshold, "resilient": Resilient}
+ROUTERS: dict[str, Callable[[tuple[int, ...]], Router]] = {"modulo": Modulo, "threshold": Threshold, "resilient": Resilient}
 
 
 def moved_share(kind: str, count: int, flows: Hashes) -> float:

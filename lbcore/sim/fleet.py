@@ -90,7 +90,7 @@ class Fleet:
         for name, given, known in (("router", router, list(ROUTERS)), ("picker", picker, list(PICKERS))):
             if given not in known:
                 raise ValueError(f"{name} is {given!r}, wanted one of: {', '.join(known)}")
-        self.router: Any = ROUTERS[router](tuple(range(balancers)))
+        self.router = ROUTERS[router](tuple(range(balancers)))
         self.memories: list[FlowTable] = [flow_table.flow_table(entries) for _ in range(balancers if entries else 0)]
         self.alive = np.ones(backends, bool)
         self.now = 0

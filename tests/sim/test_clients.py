@@ -58,7 +58,7 @@ def test_the_flow_table_loses_what_counting_says(fill):
     assert abs(table.counts[2] / table.counts[0] - forced_out(fill, flow_table.WAYS)) < 0.01
 
 
-@pytest.mark.parametrize("fill,ways", [(0, 8), (0.5, 0), (0.5, 7)])
+@pytest.mark.parametrize(("fill", "ways"), [(0, 8), (0.5, 0), (0.5, 7)])
 def test_groups_that_cannot_be_are_named(fill, ways):
     with pytest.raises(ValueError, match="fill"):
         forced_out(fill, ways)
