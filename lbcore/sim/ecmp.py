@@ -104,10 +104,18 @@ class Resilient:
         return Resilient(rest, buckets)
 
 
-ROUTERS: dict[str, Callable[[tuple[int, ...]], Router]] = {"modulo": Modulo, "threshold": Threshold, "resilient": Resilient}
+ROUTERS: dict[str, Callable[[tuple[int, ...]], Router]] = {
+    "modulo": Modulo,
+    "threshold": Threshold,
+    "resilient": Resilient,
+}
 
 
-def moved_share(kind: str, count: int, flows: Hashes) -> float:
-    """The share of flows that reach another hop when one of `count` is lost, on average over which one. See ROUTERS."""
+def moved_share(kind: str, count: int, flows: Hashes, *, lost: int | None = None) -> float:
+    """The share of flows that reach another hop when one of `count` is lost, on average over which. See ROUTERS.
+
+    lost: a hop, if it is to be that one.
+    """
     before = ROUTERS[kind](tuple(range(count)))
-    return float(np.mean([before.pick_many(flows) != before.without(hop).pick_many(flows) for hop in range(count)]))
+    ones = range(count) if lost is None else [lost]
+    return float(np.mean([before.pick_many(flows) != before.without(hop).pick_many(flows) for hop in ones]))
