@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lbcore import show
-from lbcore.sim.fleet import BROKEN, BY_HASH, BY_MEMORY, FATES
 from lbcore.show import fates
+from lbcore.sim.fleet import BROKEN, BY_HASH, BY_MEMORY, FATES
 
 
 def said(picture):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lbcore.measure.table import table
-    from lbcore.show.bars import bars
+    from lbcore.show.bar_chart import bars
     from lbcore.show.curves import lines
     from lbcore.show.explorer import explore
     from lbcore.show.fates import fleet
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "table": "lbcore.measure.table",
-    "bars": "lbcore.show.bars",
+    "bars": "lbcore.show.bar_chart",
     "explore": "lbcore.show.explorer",
     "fleet": "lbcore.show.fates",
     "inspector": "lbcore.show.packet_inspector",
