@@ -364,7 +364,7 @@ labs.xdp.real_traffic(balance, slots)
 # **You rewrite the destination port as well. Which checksums change, and how do you mend them?**
 # <details><summary>Answer</summary>
 #
-# TCP's or UDP's: the port is in what it covers. The IPv4 header's does not. No need to read the data again: take the old
-# word out and put the new one in (RFC 1624), as in rung 5. A UDP checksum of 0 means that there is none: leave it.
+# TCP's or UDP's: the port is in what it covers. The IPv4 header's does not. No need to read the data again: take the
+# old word out and put the new one in (RFC 1624), as in rung 5. A UDP checksum of 0 means that there is none: leave it.
 #
 # </details>
