@@ -11,7 +11,7 @@ from lbcore.ebpf import kernel
 from lbcore.ebpf.compiler import Source
 from lbcore.ebpf.verifier import verify
 from lbcore.labs import xdp as lab
-from lbcore.labs.answers import xdp_balancing, xdp_counting, xdp_first_steps, xdp_forwarding, xdp_rewriting
+from lbcore.labs.answers import xdp_balancing, xdp_counting, xdp_first_steps, xdp_forwarding, xdp_parsing, xdp_rewriting
 from lbcore.labs.judge import Verdict
 from lbcore.labs.sandbox import plain
 from lbcore.labs.xdp import (
@@ -30,7 +30,7 @@ from tests import needs
 from tests.labs.notebook import cells, run_cell
 
 MODULES: tuple[ModuleType, ...] = (
-    xdp_first_steps, xdp_counting, xdp_rewriting, xdp_forwarding, xdp_balancing,
+    xdp_first_steps, xdp_counting, xdp_parsing, xdp_rewriting, xdp_forwarding, xdp_balancing,
 )  # fmt: skip
 RUNGS = ("pass", "drop", "count", "parse", "rewrite", "redirect", "balance")
 TABLES = {rung: maps for module in MODULES for rung, maps in getattr(module, "TABLES", {}).items()}
