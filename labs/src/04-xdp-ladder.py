@@ -329,8 +329,8 @@ labs.xdp.real_traffic(balance, slots)
 #
 # The bones of [Katran](https://github.com/facebookincubator/katran): parse, hash, look up, send. By its README it has
 # on top a table of the sessions it has seen, which comes before the hash, and IPIP encapsulation, which reaches
-# backends behind routers. Like yours it sees one half of each connection and forwards no fragments; packets with IPv4 options,
-# which yours can, it does not support. The ladder itself follows the
+# backends behind routers. Like yours it sees one half of each connection and forwards no fragments; packets with IPv4
+# options, which yours can, it does not support. The ladder itself follows the
 # [xdp-tutorial](https://github.com/xdp-project/xdp-tutorial), which climbs it in C.
 #
 # ## As in an interview
