@@ -7,7 +7,8 @@
     hits.increment(protocol)
     found, number = flows.lookup((ip.source_high, ip.source_low, port))
     backends.add(number, size_of(p), "octets")
-    found, backend = backends.lookup(number)                                 # backend.port
+    found, backend = backends.lookup(number)                                 # backend.port: a copy
+    backend = backends.find(number)                                          # if backend: backend.port = 80 changes it
 
 Rule of this file: what a map holds, and what its methods do in plain Python: to `storage`, where the machine finds it.
 `maps_numba` gives the methods their compiled meaning.
@@ -27,6 +28,8 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from lbcore.ebpf import ring, storage, tables
 from lbcore.ebpf.storage import ANY, EXIST, NOEXIST
@@ -79,7 +82,7 @@ class Layout:
     def __init__(self, fields: Fields, name: str = "fields") -> None:
         self.single, self.named = isinstance(fields, Field), isinstance(fields, Mapping)
         flat = list(_flat(fields))
-        self.names = tuple(name for name, _ in flat)
+        self.names = tuple(name or "value" for name, _ in flat)
         self.fields = tuple(field for _, field in flat)
         self.type: Any = namedtuple(name, self.names) if self.named else tuple
         self.offsets: list[int] = []
@@ -93,12 +96,11 @@ class Layout:
 
     def position(self, field: int | str | None) -> int:
         """Which number a field is, by name or by position. Raises ValueError."""
-        names = () if self.single else self.names
-        if isinstance(field, str) and field in names:
-            return names.index(field)
+        if isinstance(field, str) and field in self.names:
+            return self.names.index(field)
         if isinstance(field, int) and 0 <= field < len(self.fields):
             return field
-        have = f"has {', '.join(names)}" if names else "is one number"
+        have = "is one number" if self.single else f"has {', '.join(self.names)}"
         raise ValueError(f"field {field!r}: this {have}")
 
     def pack(self, value: Number) -> bytes:
@@ -143,6 +145,8 @@ class Map:
             raise ValueError(f"map name {name!r}: the kernel wants letters, digits and _, at most 15")
         self.kind, self.name, self.max_entries = kind, name, max_entries
         self.key, self.value = Layout(key, f"{name}_key"), Layout(value, f"{name}_value")
+        if "add" in self.value.names:
+            raise ValueError(f"map {name!r}: a field cannot be called 'add', which is what entries can do")
         self.storage = storage.Map(kind, self.key.size, self.value.size, max_entries, name=name)
 
     def __repr__(self) -> str:
@@ -215,6 +219,10 @@ class Map:
         after[position] = value
         return self.update(key, tuple(after), EXIST) == 0
 
+    def find(self, key: Number) -> Entry:
+        """A key's value where it is, to be read and written field by field; false if there is no such key."""
+        return Entry(self, self.storage.slot(self.key.pack(key), use=True))
+
     def redirect(self, key: int, otherwise: int) -> int:
         """The verdict that sends the packet to entry `key` of a devmap, cpumap or xskmap; without one, `otherwise`."""
         return 4 if self.storage.slot(self.key.pack(key)) >= 0 else otherwise & 3
@@ -223,6 +231,46 @@ class Map:
         if isinstance(by, tuple):
             raise ValueError(f"map {self.name!r}: one number is to be added; given was {by!r}")
         return by
+
+
+class Entry:
+    """A value in a map: `if entry:` it is there, then `entry.field` reads and `entry.field = n` writes; `entry.value`,
+    if it is one number. As with a pointer in C, one look-up serves for all, and two CPUs can write at once."""
+
+    __slots__ = ("_map", "_slot")
+
+    def __init__(self, map_: Map, slot: int) -> None:
+        object.__setattr__(self, "_map", map_)
+        object.__setattr__(self, "_slot", slot)
+
+    def __bool__(self) -> bool:
+        return self._slot >= 0
+
+    def __getattr__(self, name: str) -> int:
+        field, place = self._place(name)
+        return int.from_bytes(place.tobytes(), field.order)
+
+    def __setattr__(self, name: str, value: int) -> None:
+        field, place = self._place(name)
+        place[:] = np.frombuffer(Layout(field).pack(value), np.uint8)
+
+    def add(self, field: int | str, by: int) -> None:
+        """Add to a field of 32 or 64 bits, in one step that no other CPU can split."""
+        name = self._map.value.names[self._map.value.position(field)]
+        if not countable(self._place(name)[0]):
+            raise ValueError(f"{name!r} of {self._map}: only U32 and U64 can be added to")
+        setattr(self, name, getattr(self, name) + by)
+
+    def _place(self, name: str) -> tuple[Field, Any]:
+        """A field, and its bytes."""
+        layout = self._map.value
+        if name not in layout.names:
+            raise AttributeError(f"{name!r} is no field of {self._map}: {', '.join(layout.names)}")
+        if self._slot < 0:
+            raise LookupError(f"{self._map} has no such key: ask first whether the entry is there")
+        at = layout.names.index(name)
+        field, offset = layout.fields[at], layout.offsets[at]
+        return field, self._map.storage.table.values[self._slot, offset : offset + field.size]
 
 
 def countable(field: Field) -> bool:

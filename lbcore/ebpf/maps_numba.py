@@ -15,6 +15,7 @@ Trap. The verifier refuses to read a stack slot that nobody wrote, so gaps in a 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from functools import wraps
 from typing import Any, NoReturn
@@ -24,7 +25,18 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils, errors
 from numba.core.imputils import lower_constant
-from numba.extending import intrinsic, models, overload, overload_method, register_model, typeof_impl
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import (
+    infer_getattr,
+    intrinsic,
+    lower_getattr_generic,
+    lower_setattr_generic,
+    models,
+    overload,
+    overload_method,
+    register_model,
+    typeof_impl,
+)
 from numba.np.arrayobj import populate_array
 
 from lbcore.ebpf import helpers, storage
@@ -50,6 +62,30 @@ typeof_impl.register(Map)(lambda value, context: MapType(value))
 lower_constant(MapType)(lambda context, builder, kind, value: context.get_dummy_value())
 
 
+class EntryType(types.Type):  # type: ignore[misc]
+    """A value in a map: its address, or 0."""
+
+    def __init__(self, map_: Map) -> None:
+        self.map = map_
+        super().__init__(f"Entry({map_.name}.{id(map_)})")
+
+
+@register_model(EntryType)
+class EntryModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, be_type=I64)
+
+
+@intrinsic
+def _entry(context, table, address):
+    return EntryType(table.map)(table, types.uint64), lambda c, b, signature, values: values[1]
+
+
+@intrinsic
+def _address(context, entry):
+    return types.uint64(entry), lambda c, b, signature, values: values[0]
+
+
 def number_type(layout: Layout) -> Any:
     """The numba type of a key or value: uint64 for a word, int64 for less; a tuple of them."""
     kinds = [types.uint64 if field.size == 8 else types.int64 for field in layout.fields]
@@ -70,7 +106,7 @@ def _wanted(layout: Layout) -> str:
 
 def _pack(context: Any, b: Any, layout: Layout, kind: Any, value: Any) -> Any:
     """The address of a stack slot that holds the number or tuple."""
-    slot = cgutils.alloca_once(b, ir.ArrayType(I64, max(1, -(-layout.size // 8))))
+    slot = helpers.stack(b, ir.ArrayType(I64, max(1, -(-layout.size // 8))))
     start = b.bitcast(slot, I8.as_pointer())
     used: set[int] = set()
     for field, offset, number, one in zip(layout.fields, layout.offsets, *_numbers(b, value, kind), strict=True):
@@ -174,18 +210,21 @@ def _add(positions: Sequence[int]) -> Any:
     return intrinsic(typing)
 
 
+def _put(context: Any, b: Any, layout: Layout, position: int, address: Any, value: Any, kind: Any) -> None:
+    """Writes one field of the value at an address."""
+    width, place = _place(b, layout, address, position)
+    word = context.cast(b, value, kind, types.uint64)
+    word = word if width.width == 64 else b.trunc(word, width)
+    field = layout.fields[position]
+    b.store(b.bswap(word) if field.order == "big" else word, place, align=field.align)
+
+
 def _write(position: int) -> Any:
     """An intrinsic (map, address, number) that writes one field of the value there."""
 
     def typing(context, table, address, number):
-        layout = table.map.value
-
         def codegen(context, b, signature, values):
-            width, place = _place(b, layout, values[1], position)
-            word = context.cast(b, values[2], signature.args[2], types.uint64)
-            word = word if width.width == 64 else b.trunc(word, width)
-            field = layout.fields[position]
-            b.store(b.bswap(word) if field.order == "big" else word, place, align=field.align)
+            _put(context, b, table.map.value, position, *values[1:], signature.args[2])
             return context.get_dummy_value()
 
         return types.void(table, types.uint64, number), codegen
@@ -356,7 +395,7 @@ def _append_cpu(table, record, size):
 
 # ---- the methods ----
 
-ENTRIES = ("lookup", "update", "delete", "add", "increment", "set_field")
+ENTRIES = ("lookup", "find", "update", "delete", "add", "increment", "set_field")
 METHODS = {
     **dict.fromkeys(("hash", "lru_hash", "percpu_hash", "lru_percpu_hash", "lpm_trie"), ENTRIES),
     **dict.fromkeys(("array", "percpu_array"), tuple(name for name in ENTRIES if name != "delete")),
@@ -487,6 +526,62 @@ def _set_field(table, key, field, value):
         return True
 
     return set_field
+
+
+@_method("find")
+def _find(table, key):
+    return lambda table, key: _entry(table, find(table, _key(table, key)))
+
+
+@overload(bool)
+def _there(entry):
+    return (lambda entry: _address(entry) != np.uint64(0)) if isinstance(entry, EntryType) else None
+
+
+@overload(operator.not_)
+def _not_there(entry):
+    return (lambda entry: _address(entry) == np.uint64(0)) if isinstance(entry, EntryType) else None
+
+
+@overload_method(EntryType, "add", prefer_literal=True)
+def _add_in_place(entry, field, by):
+    increase = _add(_counted(entry, by, field))
+    return lambda entry, field, by: increase(entry, _address(entry), by)
+
+
+@infer_getattr
+class EntryFields(AttributeTemplate):  # type: ignore[misc]
+    """The fields of an entry, as numbers."""
+
+    key = EntryType
+
+    def generic_resolve(self, entry: EntryType, name: str) -> Any:
+        layout = entry.map.value
+        if name in layout.names:
+            return types.uint64 if layout.fields[layout.names.index(name)].size == 8 else types.int64
+        if name == "add":
+            return None
+        raise errors.TypingError(
+            f"value of map {entry.map.name!r} has no field {name!r}, but {', '.join(layout.names)}"
+        )
+
+
+@lower_getattr_generic(EntryType)
+def _get_field(context, b, kind, value, name):
+    layout = kind.map.value
+    position = layout.names.index(name)
+    width, place = _place(b, layout, value, position)
+    field = layout.fields[position]
+    word = b.load(place, align=field.align)
+    word = b.bswap(word) if field.order == "big" else word
+    return word if field.size == 8 else b.zext(word, I64)
+
+
+@lower_setattr_generic(EntryType)
+def _set_entry_field(context, b, signature, values, name):
+    entry, number = signature.args
+    position = entry.map.value.names.index(name)
+    _put(context, b, entry.map.value, position, *values, number)
 
 
 @_method("redirect")
