@@ -22,7 +22,7 @@ from numba.core.untyped_passes import IRProcessing
 
 from lbcore.ebpf.errors import CompileError
 from lbcore.ebpf.helpers import printk
-from lbcore.ebpf.maps_numba import EntryType, MapType
+from lbcore.ebpf.layouts_numba import EntryType, MapType
 
 NUMBA, HERE = Path(numba.__file__).parent, Path(__file__).parent
 
