@@ -102,7 +102,7 @@ def disassemble(code: bytes) -> list[str]:
     of 8 bytes.
     """
     if len(code) % isa.SLOT:
-        raise isa.BadCode(f"code: {len(code)} bytes; instructions are {isa.SLOT} bytes each")
+        raise isa.BadCode(len(code) // isa.SLOT, f"code: {len(code)} bytes; instructions are {isa.SLOT} bytes each")
     lines = []
     at = 0
     while at < len(code):

@@ -7,7 +7,8 @@ and a section of strings. .BTF.ext says where in each code section a function st
 comes from (with the line's text), and which instructions depend on the layout of the kernel's own types.
 
 Trap. The compiler leaves two things to the loader: the size of each data section and the place of each variable in
-it. The kernel refuses BTF in which they are still zero; `Btf.placed` fills them in.
+it. The kernel refuses BTF in which they are still zero; `Btf.placed` fills them in. Nor does it take declarations of
+what is defined elsewhere: to keep the numbers of all others, `placed` puts a pointer in their place.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ EACH = {STRUCT: TRIPLE, UNION: TRIPLE, ENUM: PAIR, PROTOTYPE: PAIR, DATA_SECTION
 """What follows a type of these kinds, once for each of its members."""
 WIDTH = 8
 """Bytes in a pointer."""
+EXTERN = 2
+"""The linkage of a variable or function that is only declared."""
 LARGEST = (1 << 32) - 1
 DEPTH = 32
 """How many types may refer to one another in a chain."""
@@ -43,7 +46,10 @@ FUNCTION_INFO, LINE_INFO, CORE_INFO = Struct("<II"), Struct("<IIII"), Struct("<I
 
 
 class Type(NamedTuple):
-    """One type. value: a size, or the number of another type; rows: what follows it, as the file has it."""
+    """One type. value: a size, or the number of another type; rows: what follows it, as the file has it.
+
+    vlen: how many rows there are, or the linkage of a function; offset: where it stands in the section.
+    """
 
     number: int
     name: str
@@ -51,6 +57,12 @@ class Type(NamedTuple):
     value: int
     rows: tuple[tuple[int, ...], ...]
     offset: int
+    vlen: int = 0
+
+    @property
+    def extern(self) -> bool:
+        linkage = {FUNCTION: self.vlen, VARIABLE: self.rows[0][0] if self.rows else 0}
+        return linkage.get(self.kind) == EXTERN
 
 
 @dataclass(frozen=True)
@@ -103,17 +115,44 @@ class Btf:
         """The first type of this name and kind."""
         return next((found for found in self.types if found.kind == kind and found.name == name), None)
 
-    def placed(self, sizes: Mapping[str, int], places: Mapping[str, int]) -> bytes:
-        """The section with sizes of data sections and places of variables filled in, both by name."""
+    def placed(self, sizes: Mapping[str, int], places: Mapping[tuple[str, str], int]) -> bytes:
+        """The section as the kernel takes it: sizes of data sections and places of variables filled in, by name
+
+        and by (name of the section, name), and nothing declared extern.
+        """
         data = bytearray(self.data)
         for section in self.types:
             if section.kind != DATA_SECTION or section.name not in sizes:
                 continue
-            rows = [(number, places.get(self.type(number).name, at), size) for number, at, size in section.rows]
+            names = [(section.name, self.type(number).name) for number, _, _ in section.rows]
+            rows = [(row[0], places.get(name, row[1]), row[2]) for name, row in zip(names, section.rows, strict=True)]
             WORD.pack_into(data, section.offset + 8, sizes[section.name])
             for i, row in enumerate(sorted(rows, key=lambda row: row[1])):
                 TRIPLE.pack_into(data, section.offset + TYPE.size + i * TRIPLE.size, *row)
-        return bytes(data)
+        gone = self._declared()
+        return self._without(gone, bytes(data)) if gone else bytes(data)
+
+    def _declared(self) -> set[int]:
+        """The types that are declared extern, and those that are about such types only."""
+        gone = {one.number for one in self.types if one.extern}
+        gone |= {one.number for one in self.types if one.kind == DATA_SECTION and gone & {row[0] for row in one.rows}}
+        return gone | {one.number for one in self.types if one.kind == DECLARATION_TAG and one.value in gone}
+
+    def _without(self, gone: set[int], data: bytes) -> bytes:
+        """`data` with a pointer to nothing, which has no name and is always right, in the place of the types `gone`."""
+        pointer = TYPE.pack(0, POINTER << 24, 0)
+        ends = [one.offset for one in self.types[2:]] + [self.types[-1].offset + self._length(self.types[-1])]
+        kept = b"".join(
+            pointer if one.number in gone else data[one.offset : end]
+            for one, end in zip(self.types[1:], ends, strict=True)
+        )
+        header = HEADER.pack(MAGIC, 1, 0, HEADER.size, 0, len(kept), len(kept), len(self.strings))
+        return header + kept + self.strings
+
+    @staticmethod
+    def _length(one: Type) -> int:
+        """Bytes that a type takes in the section."""
+        return TYPE.size + len(one.rows) * (EACH | ONCE).get(one.kind, WORD).size
 
 
 class Info(NamedTuple):
@@ -186,7 +225,7 @@ def _types(btf: Btf, data: bytes, start: int) -> Iterator[Type]:
         ends = at + times * record.size
         rows = [_take(record, data, i, f"type {number}") for i in range(at, ends, record.size)]
         at = ends
-        yield Type(number, btf.string(name), kind, value, tuple(rows), start + begin)
+        yield Type(number, btf.string(name), kind, value, tuple(rows), start + begin, count)
         number += 1
 
 

@@ -23,14 +23,16 @@ from lbcore.ebpf import btf, elf_file, elf_maps, isa, kinds
 from lbcore.ebpf.btf import Btf, Extension
 from lbcore.ebpf.elf_file import File, Section, Symbol
 from lbcore.ebpf.isa import SLOT, Instruction
-from lbcore.ebpf.object import BadObject, CoreRelocation, Function, Line, Object, Program, Relocation
+from lbcore.ebpf.object import BadObject, CoreRelocation, Function, Line, MapSpec, Object, Program, Relocation
 
 __all__ = ["BadObject", "read"]
 
-SHARED = ".text"
-"""The section of functions that are called; elsewhere, functions are programs."""
-NOTHING, ADDRESS, CALL = 0, 1, 10
-"""Types of relocations in code: R_BPF_NONE, R_BPF_64_64 in a wide load, R_BPF_64_32 in a call."""
+STRUCT_OPS = ".struct_ops"
+SETTINGS = ".kconfig"
+SHARED = (".text", ".text.")
+"""How names of sections of functions that are called are or begin; elsewhere, functions are programs."""
+ANY, ADDRESS, CALL = 0, 1, 10
+"""Types of relocations in code: R_BPF_64_64 in a wide load, R_BPF_64_32 in a call; early compilers wrote 0."""
 MOST_SLOTS = 1 << 21
 """Of all programs of an object together: each has copies of what it calls, so a small file could ask for very much."""
 
@@ -60,8 +62,9 @@ def read(data: bytes) -> Object:
     maps = elf_maps.read(file, types)
     linker = Linker(file, types, extension, maps)
     programs = tuple(linker.link(entry) for entry in linker.entries())
+    _check_entries(maps.specs, {program.name for program in programs})
     if not programs and not maps.specs:
-        raise BadObject("ELF file", "programs", 0, "no program and no map: was it compiled with -target bpf?")
+        raise _empty(file)
     return Object(
         elf=data,
         programs=programs,
@@ -70,6 +73,27 @@ def read(data: bytes) -> Object:
         btf=_placed(file, types) if types else b"",
         data_sections={section.name: section.data for section in maps.data.values()},
     )
+
+
+def _check_entries(specs: tuple[MapSpec, ...], programs: set[str]) -> None:
+    """What a map is to start with must be there, and have a place in it."""
+    maps = {spec.name for spec in specs}
+    for spec in specs:
+        for index, name in spec.entries:
+            if name not in (maps if spec.inner else programs):
+                what = "maps" if spec.inner else "programs"
+                raise BadObject(elf_maps.SPECIFIED, f"values[{index}] of map {spec.name}", name, f"no such {what} here")
+            if index >= spec.max_entries or spec.key_size != elf_maps.WORD:
+                why = f"it has {spec.max_entries} entries, and keys of {spec.key_size} bytes; numbers of 4 are wanted"
+                raise BadObject(elf_maps.SPECIFIED, f"index in values of map {spec.name}", index, why)
+
+
+def _empty(file: File) -> BadObject:
+    for section in file.sections:
+        if section.name.startswith(STRUCT_OPS):
+            why = "it holds a table of functions for the kernel, which this reader does not know; no program, no map"
+            return BadObject(section.name, "name of the section", section.name, why)
+    return BadObject("ELF file", "programs", 0, "no program and no map: was it compiled with -target bpf?")
 
 
 def _types(file: File) -> tuple[Btf | None, Extension]:
@@ -87,7 +111,8 @@ def _license(file: File) -> str:
 
 def _placed(file: File, types: Btf) -> bytes:
     sizes = {section.name: len(section.data) for section in file.sections}
-    return types.placed(sizes, {symbol.name: symbol.value for symbol in file.symbols if symbol.type == elf_file.OBJECT})
+    objects = [one for one in file.symbols if one.type == elf_file.OBJECT and 0 < one.section < elf_file.RESERVED]
+    return types.placed(sizes, {(file.sections[one.section].name, one.name): one.value for one in objects})
 
 
 class Linker:
@@ -98,6 +123,7 @@ class Linker:
         self.functions: dict[tuple[int, int], Code] = {}
         self.wanted: dict[tuple[int, int], tuple[int, Symbol]] = {}
         self.room = MOST_SLOTS
+        self.settings = _settings(types)
         for section in file.sections:
             if section.type == elf_file.PROGBITS and section.flags & elf_file.EXECUTE and section.data:
                 self._add(section)
@@ -110,15 +136,17 @@ class Linker:
         for function in _functions(self.file, section):
             self.functions[section.index, function.start] = function
         for relocation in self.file.relocations(section):
-            if relocation.type == NOTHING:
-                continue
+            if relocation.type == ANY and not relocation.symbol.name:
+                continue  # R_BPF_NONE: nothing is wanted
             slot = _slot(section.name, "r_offset", relocation.offset)
             self.wanted[section.index, slot] = relocation.type, relocation.symbol
 
     def entries(self) -> list[Code]:
         """The programs: exported functions outside .text, or, where all are in .text, those that are exported."""
         exported = [code for code in self.functions.values() if code.exported]
-        return [code for code in exported if code.section.name != SHARED] or exported
+        name, prefix = SHARED
+        programs = [one for one in exported if one.section.name != name and not one.section.name.startswith(prefix)]
+        return programs or exported
 
     def link(self, entry: Code) -> Program:
         """One program and what it calls, in the order in which calls to it are met."""
@@ -176,7 +204,7 @@ class Linker:
             if callee is None:
                 return self._inside(code, slot, instruction, target), None
             return replace(instruction, imm=place(callee) - at - 1), None
-        if kind not in (ADDRESS, CALL):
+        if kind not in (ANY, ADDRESS, CALL):
             raise self._bad(
                 code, slot, "type of relocation", kind, f"{ADDRESS} (an address) or {CALL} (a call) is wanted"
             )
@@ -185,7 +213,8 @@ class Linker:
                 code, slot, "opcode", instruction.opcode, f"a relocation ({symbol.name}) wants a wide load or a call"
             )
         if symbol.section == elf_file.UNDEFINED:
-            return instruction, Relocation(at, symbol.name, "kernel")
+            kind_of = "setting" if symbol.name in self.settings else "kernel"
+            return instruction, Relocation(at, symbol.name, kind_of, symbol.binding == elf_file.WEAK)
         if instruction.wide:
             return self._address(code, slot, instruction, symbol, at, place)
         start = _slot(code.section.name, f"value of symbol {symbol.name}", symbol.value) + instruction.imm + 1
@@ -248,6 +277,12 @@ class Linker:
         for slot, (number, access, kind, *_) in _moved(self.core, moved):
             if self.types:
                 yield CoreRelocation(slot, number, self.types.string(access), kind)
+
+
+def _settings(types: Btf | None) -> set[str]:
+    """The variables that stand for the kernel's configuration."""
+    section = types.named(SETTINGS, btf.DATA_SECTION) if types else None
+    return {types.type(number).name for number, _, _ in section.rows} if types and section else set()
 
 
 Records = dict[int, list[tuple[int, tuple[int, ...]]]]

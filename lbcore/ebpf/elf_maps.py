@@ -3,9 +3,11 @@
 Rule of this file: it reads definitions. Whether the kernel can make such a map is the kernel's to say.
 
 Theory. There are two ways to define a map. The old one is a struct of numbers in section "maps": kind, key size, value
-size, entries, flags. The newer one says it all in types: a variable in ".maps" whose struct has a member for each
-property. A number is the length of an array that a pointer points to, `int (*max_entries)[64]`, and a type is what a
-pointer points to, `struct key *key`. The variable itself is all zeroes; the types are in BTF.
+size, entries, flags. Two old loaders had more behind these, each its own way to say what a map of maps holds: by its
+place among the definitions (the kernel's samples), or by a number that it bears (iproute2). The newer way says it all
+in types: a variable in ".maps" whose struct has a member for each property. A number is the length of an array that a
+pointer points to, `int (*max_entries)[64]`, and a type is what a pointer points to, `struct key *key`. The variable
+itself is all zeroes; the types are in BTF.
 
 Global variables need a map too, because a program has no memory of its own: each of .rodata, .data and .bss becomes
 an array of one entry, and a variable is a place in it. Programs may not write .rodata, so the verifier knows what is
@@ -14,7 +16,7 @@ in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -28,6 +30,8 @@ SPECIFIED, LEGACY = ".maps", "maps"
 DATA = (".rodata", ".data", ".bss")
 WORD = 4
 LEGACY_FIELDS = ("type", "key_size", "value_size", "max_entries", "map_flags")
+SAMPLES = (*LEGACY_FIELDS, "inner_map_idx", "numa_node")
+IPROUTE2 = (*LEGACY_FIELDS, "id", "pinning", "inner_id", "inner_idx")
 PROPERTIES = {"type": "kind", "key_size": "key_size", "value_size": "value_size", "max_entries": "max_entries",
               "map_flags": "flags", "pinning": "pinned"}  # fmt: skip
 """Members of a map's struct that are numbers, and what they are called here."""
@@ -37,6 +41,9 @@ FIXED = {
 }
 """Kinds whose sizes are the kernel's; the types that an object gives them are those of its records."""
 IGNORED = ("numa_node", "map_extra", "id")
+
+
+Words = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -52,11 +59,13 @@ def read(file: File, types: Btf | None) -> Maps:
     """The maps that an object defines. Raises BadObject."""
     specs: list[MapSpec] = []
     at: dict[tuple[int, int], str] = {}
+    legacy = _legacy(file)
     for section in file.sections:
-        definitions = _definitions(section)
-        if definitions is None or not section.data:
-            continue
-        for symbol, spec in definitions(file, section, types):
+        if section.name == SPECIFIED and section.data:
+            found = list(_specified(file, section, types))
+        else:
+            found = [(symbol, spec) for symbol, spec in legacy if symbol.section == section.index]
+        for symbol, spec in found:
             specs.append(spec)
             at[section.index, symbol.value] = spec.name
     data = {section.index: section for section in file.sections if _is_data(section)}
@@ -67,13 +76,6 @@ def read(file: File, types: Btf | None) -> Maps:
             raise BadObject(SPECIFIED, "name of a map", spec.name, "a second map of this name")
         seen.add(spec.name)
     return Maps(tuple(specs), at, data)
-
-
-def _definitions(section: Section) -> Callable[[File, Section, Btf | None], Iterator[tuple[Symbol, MapSpec]]] | None:
-    """How a section defines maps, if it does; some compilers' users gave each map a section, "maps/name"."""
-    if section.name == SPECIFIED:
-        return _specified
-    return _legacy if section.name == LEGACY or section.name.startswith(f"{LEGACY}/") else None
 
 
 def _is_data(section: Section) -> bool:
@@ -98,7 +100,19 @@ def _symbols(file: File, section: Section) -> list[Symbol]:
 # ---- the old way ----
 
 
-def _legacy(file: File, section: Section, types: Btf | None) -> Iterator[tuple[Symbol, MapSpec]]:
+def _legacy(file: File) -> list[tuple[Symbol, MapSpec]]:
+    """All maps of the old way; some compilers' users gave each map a section, "maps/name"."""
+    sections = (one for one in file.sections if one.name == LEGACY or one.name.startswith(f"{LEGACY}/"))
+    rows = [(symbol, words) for section in sections for symbol, words in _definitions(file, section)]
+    specs = [_plain(file.sections[symbol.section].name, symbol.name, words) for symbol, words in rows]
+    return [
+        (symbol, replace(spec, inner=_held(words, rows, specs)) if spec.kind in kinds.NESTED else spec)
+        for (symbol, words), spec in zip(rows, specs, strict=True)
+    ]
+
+
+def _definitions(file: File, section: Section) -> Iterator[tuple[Symbol, Words]]:
+    """Each map's symbol, and the numbers of its struct."""
     symbols = [symbol for symbol in _symbols(file, section) if symbol.binding >= GLOBAL] or _symbols(file, section)
     ends = [symbol.value for symbol in symbols] + [len(section.data)]
     for symbol, (start, end) in zip(symbols, pairwise(ends), strict=True):
@@ -106,10 +120,28 @@ def _legacy(file: File, section: Section, types: Btf | None) -> Iterator[tuple[S
         if not size - WORD <= end - start or end > len(section.data):
             why = f"bytes {start} to {end} are too few for {', '.join(LEGACY_FIELDS)}"
             raise BadObject(section.name, f"definition of {symbol.name}", section.data[start:end], why)
-        raw = section.data[start : min(end, start + size)]
-        kind, key, value, entries, flags = (int.from_bytes(raw[i : i + WORD], "little") for i in range(0, size, WORD))
-        kind_name = _kind(section.name, symbol.name, kind)
-        yield symbol, MapSpec(symbol.name, kind_name, key, value, entries, flags)
+        told = min(end, start + max(symbol.size, size)) if symbol.size else end
+        raw = section.data[start : min(told, start + len(IPROUTE2) * WORD)].ljust(size, b"\0")
+        yield symbol, tuple(int.from_bytes(raw[i : i + WORD], "little") for i in range(0, len(raw), WORD))
+
+
+def _plain(section: str, name: str, words: Words) -> MapSpec:
+    number, key, value, entries, flags = words[: len(LEGACY_FIELDS)]
+    kind = _kind(section, name, number)
+    usual = FIXED.get(kind, {}) | ({"value_size": WORD} if kind in kinds.NESTED else {})
+    return MapSpec(name, kind, key or usual.get("key_size", 0), value or usual.get("value_size", 0), entries, flags)
+
+
+def _held(words: Words, rows: list[tuple[Symbol, Words]], specs: list[MapSpec]) -> MapSpec | None:
+    """What a map of maps holds; None if its struct does not tell."""
+    index = -1
+    if len(words) == len(SAMPLES):
+        index = words[SAMPLES.index("inner_map_idx")]
+    elif len(words) == len(IPROUTE2):
+        ids = [other[IPROUTE2.index("id")] if len(other) == len(IPROUTE2) else 0 for _, other in rows]
+        wanted = words[IPROUTE2.index("inner_id")]
+        index = ids.index(wanted) if wanted and wanted in ids else -1
+    return specs[index] if 0 <= index < len(specs) and specs[index].kind not in kinds.NESTED else None
 
 
 def _kind(section: str, name: str, number: int) -> str:

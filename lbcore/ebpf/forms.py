@@ -213,7 +213,10 @@ def _loads_and_stores() -> Iterator[Form]:
                 continue
             name = f"ldx{sign}{letter}"
             text = f"r{{dst}} = *({u}{bits} *)(r{{src}} {{offset:+d}})"
-            yield _memory(name, LDX | mode | size, text, f"{name} r{{dst}}, [r{{src}} {{offset:+d}}]")
+            others = [f"{name} r{{dst}}, [r{{src}} {{offset:+d}}]"]
+            if bits < 64 and not sign:
+                others.append(f"w{text.removeprefix('r')}")  # LLVM's: the upper half becomes zero either way
+            yield _memory(name, LDX | mode | size, text, *others)
         where, classic = f"*(u{bits} *)(r{{dst}} {{offset:+d}})", "[r{dst} {offset:+d}]"
         yield _memory(f"st{letter}", ST | isa.MEM | size, f"{where} = {{imm}}", f"st{letter} {classic}, {{imm}}")
         stores = [f"{where} = r{{src}}", f"stx{letter} {classic}, r{{src}}"]
@@ -250,7 +253,8 @@ def _constants_and_packets() -> Iterator[Form]:
     for letter in ("b", "h", "w"):  # section 5.5: deprecated, and still met
         size, bits = WIDTHS[letter]
         yield _form(f"ldabs{letter}", LD | isa.ABS | size, f"r0 = *(u{bits} *)skb[{{imm}}]")
-        yield _form(f"ldind{letter}", LD | isa.IND | size, f"r0 = *(u{bits} *)skb[r{{src}} {{imm:+d}}]")
+        texts = (f"r0 = *(u{bits} *)skb[r{{src}} {{imm:+d}}]", f"r0 = *(u{bits} *)skb[r{{src}}]")
+        yield _form(f"ldind{letter}", LD | isa.IND | size, *texts)
 
 
 FORMS = (*_arithmetic(), *_jumps(), *_loads_and_stores(), *_atomics(), *_constants_and_packets())

@@ -56,7 +56,11 @@ _BASIC = Struct("<BBhi")
 
 
 class BadCode(ValueError):
-    """Bytes that cannot be cut into instructions."""
+    """Bytes that cannot be cut into instructions; `slot` is where."""
+
+    def __init__(self, slot: int, why: str) -> None:
+        super().__init__(why)
+        self.slot = slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ def decode(code: bytes) -> list[Instruction]:
     """
     code = bytes(code)
     if len(code) % SLOT:
-        raise BadCode(f"code: {len(code)} bytes; instructions are {SLOT} bytes each")
+        raise BadCode(len(code) // SLOT, f"code: {len(code)} bytes; instructions are {SLOT} bytes each")
     found: list[Instruction] = []
     slot = 0
     while slot * SLOT < len(code):
@@ -152,10 +156,12 @@ def _encode(i: Instruction) -> bytes:
 def _wide(code: bytes, slot: int, low: int) -> int:
     """The 64-bit constant of the wide load at `slot`."""
     if len(code) < (slot + 2) * SLOT:
-        raise BadCode(f"instruction {slot}: the code ends within a wide load, which takes two slots")
+        raise BadCode(slot, f"instruction {slot}: the code ends within a wide load, which takes two slots")
     *reserved, high = _BASIC.unpack_from(code, (slot + 1) * SLOT)
     if any(reserved):
-        raise BadCode(f"instruction {slot + 1}: the second half of a wide load must be zero but for its immediate")
+        raise BadCode(
+            slot + 1, f"instruction {slot + 1}: the second half of a wide load must be zero but for its immediate"
+        )
     return int((high & 0xFFFFFFFF) << 32 | low & 0xFFFFFFFF)
 
 

@@ -10,6 +10,7 @@ Rule of this file: an object's programs become the kernel's. Maps are `maps_kern
 Theory. Loading is four steps. The types go first (BTF), then maps are made, then each wide load that wants a map gets
 its descriptor, and then the kernel is asked to take the program: it verifies it, compiles it to machine code, and gives
 a descriptor. CO-RE relocations go along as they are: the kernel knows its own types best and applies them itself.
+What an object wants in a map of programs is loaded with the program, and lives as long as it does.
 
 Trap. Nothing of this outlives its descriptors. A program that goes out of use is detached and closed even if nobody
 says so; what is to stay must be pinned.
@@ -18,18 +19,19 @@ says so; what is to stay must be pinned.
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
-import struct
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lbcore.ebpf import attach, isa, kinds, system_call
+from lbcore.ebpf import attach, kinds, system_call
 from lbcore.ebpf import object as objects
+from lbcore.ebpf.kernel_symbols import Symbols
+from lbcore.ebpf.loading import Types, load_program, load_types
 from lbcore.ebpf.maps_kernel import KernelMap
 from lbcore.ebpf.object import BadObject, Object
 from lbcore.ebpf.rejection import Rejected
@@ -39,7 +41,6 @@ __all__ = ["KernelMap", "Program", "Rejected", "Run", "create_maps", "load", "st
 
 ROOM = 1 << 12
 """Bytes a test run may add to a packet."""
-LOG_SIZES = (1 << 20, 1 << 26)
 XDP_LEAST = 14
 
 
@@ -56,11 +57,6 @@ class Statistics(NamedTuple):
 
     runs: int
     nanoseconds: int
-
-
-class HasFd(Protocol):
-    @property
-    def fd(self) -> int: ...
 
 
 class Program(Descriptor):
@@ -159,15 +155,24 @@ def create_maps(source: Object, given: Mapping[str, KernelMap] | None = None) ->
     """The object's maps by name: those `given`, the others new. For programs that are to share them.
 
     Maps of maps start with the maps that the object names; maps of programs start empty, for there is no program yet.
+    Nothing is pinned, and nothing is looked for among what is pinned.
     """
-    with _types(source) as types:
+    with load_types(source) as types:
         return _maps(source, dict(given or {}), types.fd)
 
 
-def load(source: Object, name: str = "", *, maps: Mapping[str, KernelMap] | None = None, kind: str = "") -> Program:
+def load(
+    source: Object,
+    name: str = "",
+    *,
+    maps: Mapping[str, KernelMap] | None = None,
+    kind: str = "",
+    pins: str | os.PathLike[str] | None = None,
+) -> Program:
     """Load the object's only program, or the one called `name`; maps that are not given are created.
 
-    kind: what the program is ("xdp", "tc", ...), where the name of its section does not tell.
+    kind: what the program is ("xdp", "tc", ...), where the name of its section does not tell. pins: a directory of
+    the BPF file system: maps that the object wants pinned are taken from there, and put there if they are new.
 
     Raises Rejected if the verifier does not take it, BadObject for what this loader cannot do, OSError otherwise
     (EPERM: loading takes root, or CAP_BPF and CAP_NET_ADMIN).
@@ -175,17 +180,22 @@ def load(source: Object, name: str = "", *, maps: Mapping[str, KernelMap] | None
     program = _chosen(source, name)
     program = replace(program, kind=kind or program.kind)
     _refuse_unsupported(program)
-    given = dict(maps or {})
-    with _types(source) as types:
-        named = _maps(source, given, types.fd)
-        own = [map_ for key, map_ in named.items() if key not in given]
-        try:
-            fd = _load(source, program, _linked(program, named), types)
-            return Program(fd, program, named, own)
-        except BaseException:
-            for map_ in own:
-                map_.close()
-            raise
+    given, symbols = dict(maps or {}), Symbols()
+    with ExitStack() as undo, load_types(source) as types:
+        places = {spec.name: Path(pins) / spec.name for spec in source.maps if spec.pinned} if pins is not None else {}
+        found = _pinned(source, {name: path for name, path in places.items() if name not in given}, undo)
+        named = _maps(source, given | found, types.fd)
+        new = {key: map_ for key, map_ in named.items() if key not in given and key not in found}
+        for map_ in new.values():
+            undo.callback(map_.close)
+        fd = load_program(source, program, named, types, symbols)
+        made = undo.enter_context(Program(fd, program, named, [*found.values(), *new.values()]))
+        _enter_programs(source, made, new, types, symbols)
+        for key in places.keys() & new.keys():
+            new[key].pin(places[key])
+            undo.callback(os.unlink, places[key])
+        undo.pop_all()
+        return made
 
 
 def _chosen(source: Object, name: str) -> objects.Program:
@@ -200,38 +210,43 @@ def _chosen(source: Object, name: str) -> objects.Program:
 
 def _refuse_unsupported(program: objects.Program) -> None:
     for relocation in program.relocations:
-        if relocation.kind == "kernel":
-            why = "declared extern: this loader does not look up the kernel's own functions, variables and settings"
+        if relocation.kind == "setting":
+            why = "declared extern: this loader does not look up how the kernel was configured"
             raise BadObject(program.section, "symbol", relocation.symbol, why)
-    if program.kind in kinds.BY_TARGET:
-        why = f"{program.kind} programs are loaded for one function of the kernel; this loader does not look it up"
-        raise BadObject(program.section, "name of the section", program.section, why)
     if program.kind not in kinds.PROGRAMS[1:]:
         why = f"it tells no kind of program, and load's kind is {program.kind!r}; known are xdp, tc, socket and others"
         raise BadObject(program.section, "name of the section", program.section, why)
 
 
-class _Types(NamedTuple):
-    """The object's BTF in the kernel: its descriptor, or 0 and, if the kernel did not take it, why."""
+def _pinned(source: Object, places: Mapping[str, Path], undo: ExitStack) -> dict[str, KernelMap]:
+    """The maps that are at their places already. Raises ValueError for one that is not the map that is wanted."""
+    found: dict[str, KernelMap] = {}
+    for spec in source.maps:
+        if spec.name not in places or not places[spec.name].exists():
+            continue
+        map_ = found[spec.name] = undo.enter_context(KernelMap.open(places[spec.name]))
+        for what in ("kind", "key_size", "value_size", "max_entries"):
+            there, wanted = getattr(map_.spec, what), getattr(spec, what)
+            if there != wanted:
+                why = f"{what} of the pinned map is {there!r}, and the object wants {wanted!r}"
+                raise ValueError(f"{places[spec.name]}: {why}")
+    return found
 
-    fd: int
-    error: OSError | None
 
-
-@contextmanager
-def _types(source: Object) -> Iterator[_Types]:
-    """The kernel need not know an object's types (they are for people), unless there are CO-RE relocations."""
-    if not source.btf:
-        yield _Types(0, None)
-        return
-    raw = np.frombuffer(source.btf, np.uint8)
-    try:
-        types = Descriptor(bpf(system_call.BtfLoad(btf=raw.ctypes.data, btf_size=len(raw))))
-    except OSError as error:
-        yield _Types(0, error)
-        return
-    with types:
-        yield _Types(types.fd, None)
+def _enter_programs(
+    source: Object, loaded: Program, new: Mapping[str, KernelMap], types: Types, symbols: Symbols
+) -> None:
+    """Put into new maps of programs what the object wants there, loading what is not loaded."""
+    for spec in source.maps:
+        if spec.kind != "prog_array" or spec.name not in new:
+            continue
+        for index, name in spec.entries:
+            with ExitStack() as held:
+                fd = loaded.fd
+                if name != loaded.name:
+                    other = replace(_chosen(source, name), kind=loaded.source.kind)
+                    fd = held.enter_context(Descriptor(load_program(source, other, loaded.maps, types, symbols))).fd
+                new[spec.name][index.to_bytes(spec.key_size, "little")] = fd.to_bytes(4, "little")
 
 
 def _maps(source: Object, given: dict[str, KernelMap], btf: int) -> dict[str, KernelMap]:
@@ -249,98 +264,3 @@ def _maps(source: Object, given: dict[str, KernelMap], btf: int) -> dict[str, Ke
             map_.close()
         raise
     return named
-
-
-def _linked(program: objects.Program, maps: Mapping[str, HasFd]) -> bytes:
-    """The program's code with the descriptors of maps in the loads that want them."""
-    code = bytearray(program.code)
-    for relocation in program.relocations:
-        struct.pack_into("<i", code, relocation.instruction * isa.SLOT + 4, maps[relocation.symbol].fd)
-    return bytes(code)
-
-
-def _load(source: Object, program: objects.Program, code: bytes, types: _Types) -> int:
-    """The descriptor of the program: without a log first, for most programs are good; then with one, to say why."""
-    rule = kinds.convention(program.section)
-    instructions, license_text = np.frombuffer(code, np.uint8), ctypes.create_string_buffer(source.license.encode())
-    if program.core and not types.fd:
-        why = f"CO-RE relocations need the object's types in the kernel; it says: {types.error or 'there are none'}"
-        raise BadObject(".BTF", "CO-RE relocations", len(program.core), why) from types.error
-    call: Any = system_call.ProgramLoad(
-        prog_type=kinds.PROGRAMS.index(program.kind), insns=instructions.ctypes.data, insn_cnt=len(code) // isa.SLOT,
-        license=ctypes.addressof(license_text), prog_name=system_call.name(program.name), prog_flags=rule.flags,
-        expected_attach_type=rule.attach,
-    )  # fmt: skip
-    told = _debugging(source, program) if types.fd else None
-    if told:
-        told.put_into(call, types.fd)
-    try:
-        return bpf(call)
-    except OSError as error:
-        if error.errno == errno.EPERM:
-            raise
-        return _explain(program, call, error)
-
-
-def _explain(program: objects.Program, call: Any, error: OSError) -> int:
-    """Load again with a log, and raise what it says."""
-    for size in LOG_SIZES:
-        log = np.zeros(size, np.uint8)
-        call.log_level, call.log_size, call.log_buf = 1, size, log.ctypes.data
-        try:
-            return bpf(call)  # it may have been a passing trouble
-        except OSError as again:
-            error = again
-        if error.errno != errno.ENOSPC:
-            break
-    text = log.tobytes().split(b"\0")[0].decode(errors="replace")
-    if text.strip():
-        raise Rejected(program, text) from error
-    raise OSError(error.errno, f"program {program.name} ({program.kind}): {error.strerror}") from error
-
-
-class _Debugging(NamedTuple):
-    """Functions, lines and CO-RE relocations as arrays of the kernel's records."""
-
-    functions: Any
-    lines: Any
-    core: Any
-
-    def put_into(self, call: Any, btf: int) -> None:
-        call.prog_btf_fd = btf
-        for name, size, table in (
-            ("func_info", "func_info_rec_size", self.functions),
-            ("line_info", "line_info_rec_size", self.lines),
-            ("core_relos", "core_relo_rec_size", self.core),
-        ):
-            if len(table):
-                setattr(call, name, table.ctypes.data)
-                setattr(call, size, table.strides[0])
-                setattr(call, name.replace("relos", "relo") + "_cnt", len(table))
-
-
-def _debugging(source: Object, program: objects.Program) -> _Debugging:
-    at = _Strings(source.btf)
-    functions = [(one.instruction, one.type) for one in program.functions]
-    if not all(number for _, number in functions):  # the kernel takes all of them or none
-        functions = []
-    lines = [
-        (line.instruction, at[line.file], at[line.text], line.line << 10 | line.column)
-        for line in program.lines
-        if functions
-    ]
-    core = [(one.instruction * isa.SLOT, one.type, at[one.access], one.kind) for one in program.core]
-    return _Debugging(*(np.array(rows, np.uint32) for rows in (functions, lines, core)))
-
-
-class _Strings(dict[str, int]):
-    """Where in the BTF each string is."""
-
-    def __init__(self, btf: bytes) -> None:
-        header, start = struct.unpack_from("<I", btf, 4)[0], struct.unpack_from("<I", btf, 16)[0]
-        self.strings = btf[header + start :]
-
-    def __missing__(self, text: str) -> int:
-        wanted = text.encode(errors="surrogateescape") + b"\0"
-        self[text] = max(self.strings.find(wanted), 0)
-        return self[text]

@@ -16,6 +16,7 @@ MAPS = ("", "hash", "array", "prog_array", "perf_event_array", "percpu_hash", "p
         "stack", "sk_storage", "devmap_hash", "struct_ops", "ringbuf", "inode_storage", "task_storage", "bloom_filter",
         "user_ringbuf", "cgrp_storage", "arena", "insn_array")  # fmt: skip
 """Kinds of maps by number; the first is none."""
+NESTED = ("array_of_maps", "hash_of_maps")
 PER_CPU = ("percpu_hash", "percpu_array", "lru_percpu_hash", "percpu_cgroup_storage")
 
 PROGRAMS = ("", "socket", "kprobe", "tc", "action", "tracepoint", "xdp", "perf_event", "cgroup_skb", "cgroup_sock",
@@ -71,6 +72,12 @@ CONVENTIONS = sorted(
         Convention("uprobe.s", "kprobe", 0, SLEEPABLE),
         Convention("uretprobe.s", "kprobe", 0, SLEEPABLE),
         Convention("usdt", "kprobe"),
+        Convention("uprobe.multi", "kprobe", 48),
+        Convention("uretprobe.multi", "kprobe", 48),
+        Convention("uprobe.multi.s", "kprobe", 48, SLEEPABLE),
+        Convention("uretprobe.multi.s", "kprobe", 48, SLEEPABLE),
+        Convention("kprobe.session", "kprobe", 56),
+        Convention("uprobe.session", "kprobe", 57),
         Convention("tracepoint", "tracepoint"),
         Convention("tp", "tracepoint"),
         Convention("raw_tracepoint", "raw_tracepoint"),
@@ -115,6 +122,11 @@ CONVENTIONS = sorted(
         Convention("cgroup/getpeername6", "cgroup_sock_addr", 30),
         Convention("cgroup/getsockname4", "cgroup_sock_addr", 31),
         Convention("cgroup/getsockname6", "cgroup_sock_addr", 32),
+        Convention("cgroup/connect_unix", "cgroup_sock_addr", 49),
+        Convention("cgroup/sendmsg_unix", "cgroup_sock_addr", 50),
+        Convention("cgroup/recvmsg_unix", "cgroup_sock_addr", 51),
+        Convention("cgroup/getpeername_unix", "cgroup_sock_addr", 52),
+        Convention("cgroup/getsockname_unix", "cgroup_sock_addr", 53),
         Convention("cgroup/sysctl", "cgroup_sysctl", 18),
         Convention("cgroup/getsockopt", "cgroup_sockopt", 21),
         Convention("cgroup/setsockopt", "cgroup_sockopt", 22),
@@ -122,6 +134,7 @@ CONVENTIONS = sorted(
         Convention("sk_skb", "sk_skb"),
         Convention("sk_skb/stream_parser", "sk_skb", 4),
         Convention("sk_skb/stream_verdict", "sk_skb", 5),
+        Convention("sk_skb/verdict", "sk_skb", 38),
         Convention("sk_msg", "sk_msg", 7),
         Convention("sk_reuseport", "sk_reuseport", 39),
         Convention("sk_reuseport/migrate", "sk_reuseport", 40),

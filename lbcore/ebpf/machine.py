@@ -121,6 +121,12 @@ def _link(program: bytes | Linked, names: list[str]) -> bytes:
     code = bytearray(program.code)
     for relocation in program.relocations:
         at = relocation.instruction * isa.SLOT
+        if getattr(relocation, "kind", "map") in ("kernel", "setting"):
+            if not relocation.optional:
+                raise ValueError(f"{relocation.symbol!r}: the program wants it of the kernel; there is none here")
+            kept = isa.IMM64 if code[at] == isa.LDDW else isa.KERNEL  # an address of 0, or a call that faults
+            code[at + 1] = kept << 4 | code[at + 1] & 0x0F
+            continue
         if at + 2 * isa.SLOT > len(code) or code[at] != isa.LDDW:
             continue
         if relocation.symbol not in names:

@@ -35,7 +35,9 @@ BATCH = 4096
 UNSUPPORTED = (errno.EINVAL, errno.EOPNOTSUPP, 524)
 """How a kind of map says that it knows no batches; 524 is the kernel's ENOTSUPP."""
 PER_CPU_ALIGNMENT = 8
-NESTED = ("array_of_maps", "hash_of_maps")
+SIZED = ("array", "percpu_array", "hash", "percpu_hash", "lru_hash", "lru_percpu_hash", "lpm_trie", "queue", "stack")
+INDEX, NO_PREALLOC = 4, 1
+"""Bytes in the key of an array; the flag without which the kernel makes no LPM trie."""
 BUSY, DISCARD, RECORD_HEADER = 1 << 31, 1 << 30, 8
 """Of a ring buffer's records: two bits of the length, and the bytes before the data."""
 
@@ -288,8 +290,24 @@ def _create(attributes: Any, spec: MapSpec, btf: int) -> int:
         return bpf(attributes)
     except OSError as error:
         sizes = f"key {spec.key_size}, value {spec.value_size}, {spec.max_entries} entries, flags {spec.flags:#x}"
-        why = "; it holds maps, and of what kind is not said" if spec.kind in NESTED and spec.inner is None else ""
+        why = "".join(f"; {words}" for wrong, words in _suspects(spec) if wrong)
         raise OSError(error.errno, f"map {spec.name!r} ({spec.kind}, {sizes}): {error.strerror}{why}") from error
+
+
+def _suspects(spec: MapSpec) -> tuple[tuple[bool, str], ...]:
+    """What is usually meant by EINVAL, in words."""
+    indexed = spec.kind in ("array", "percpu_array", "prog_array", "array_of_maps", "devmap", "xskmap", "cpumap")
+    whole = "; give the map itself to load instead"
+    return (
+        (spec.kind in kinds.NESTED and spec.inner is None, f"it holds maps, and of what kind is not said{whole}"),
+        (not spec.max_entries and spec.kind != "perf_event_array", f"how many entries is left to who loads it{whole}"),
+        (not spec.value_size and spec.kind in SIZED, "a value of this kind has at least a byte"),
+        (indexed and spec.key_size != INDEX, f"the key of this kind has {INDEX} bytes, a number"),
+        (
+            spec.kind == "lpm_trie" and not spec.flags & NO_PREALLOC,
+            f"this kind wants flag {NO_PREALLOC:#x}, BPF_F_NO_PREALLOC",
+        ),
+    )
 
 
 def _missing(error: OSError, key: bytes) -> Exception:

@@ -49,12 +49,14 @@ class Relocation:
     """The wide load in slot `instruction` wants the address of `symbol`.
 
     kind "map": a map; "data": a place in the value of the map that holds a data section (the offset is in the load's
-    next_imm); "kernel": something of the kernel's that the object declares extern (here the slot may hold a call).
+    next_imm); "kernel": something of the kernel's that the object declares extern (here the slot may hold a call), and
+    "setting": how the kernel was configured. optional: it may be missing (declared weak).
     """
 
     instruction: int
     symbol: str
     kind: str = "map"
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

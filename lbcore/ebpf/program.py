@@ -107,7 +107,7 @@ def check(code: bytes) -> Program:
     try:
         instructions = tuple(isa.decode(code))
     except isa.BadCode as error:
-        raise VmError(0, "code", str(error)) from None
+        raise VmError(error.slot, "code", str(error)) from None
     slots = tuple(isa.slots(instructions))
     if len(instructions) >= 1 << 19:
         raise VmError(0, "code", f"{len(instructions)} instructions; there may be {1 << 19}")

@@ -13,9 +13,15 @@ import re
 
 from lbcore.ebpf import isa
 from lbcore.ebpf.assembler import describe
+from lbcore.ebpf.kernel_symbols import MISSING
 from lbcore.ebpf.object import Line, Program
 
 _INSTRUCTION = re.compile(r"^(?:\d+: )*?(\d+): \([0-9a-f]{2}\) ")
+_HINTS = {
+    "invalid func unknown#195896080": "the running kernel has not got the type, field or value of a CO-RE relocation",
+    f"invalid func unknown#{MISSING}": "the running kernel has not got this function, which is declared weak",
+}
+"""What stands in the place of something that is missing, and what is."""
 _PROCESSED = re.compile(r"processed \d+ insns .*")
 """The verifier's last line; it does not always begin on a line of its own."""
 _NO_REASON = re.compile(
@@ -47,6 +53,7 @@ def last_words(log: str) -> tuple[int | None, str]:
             instruction, reason = int(seen[1]), []
         elif not _NO_REASON.match(line):
             reason.append(_PROCESSED.sub("", line).strip())
+    reason += [hint for said, hint in _HINTS.items() if said in reason]
     return instruction, "; ".join(reason) or "no reason given"
 
 

@@ -65,7 +65,7 @@ Get = _command(7, "Get", pathname=c_uint64, bpf_fd=c_uint32, file_flags=c_uint32
 TestRun = _command(
     10, "TestRun", prog_fd=c_uint32, retval=c_uint32, data_size_in=c_uint32, data_size_out=c_uint32,
     data_in=c_uint64, data_out=c_uint64, repeat=c_uint32, duration=c_uint32, ctx_size_in=c_uint32,
-    ctx_size_out=c_uint32, ctx_in=c_uint64, ctx_out=c_uint64,
+    ctx_size_out=c_uint32, ctx_in=c_uint64, ctx_out=c_uint64, flags=c_uint32, cpu=c_uint32, batch_size=c_uint32,
 )  # fmt: skip
 Information = _command(15, "Information", bpf_fd=c_uint32, info_len=c_uint32, info=c_uint64)
 BtfLoad = _command(
@@ -114,7 +114,7 @@ def bpf(attributes: Attributes) -> int:
     result = int(_libc().syscall(number, attributes.command, ctypes.byref(attributes), sizeof(attributes)))
     if result < 0:
         code = ctypes.get_errno()
-        hint = "; it takes root, or CAP_BPF and CAP_NET_ADMIN" if code == errno.EPERM else ""
+        hint = "; it takes root, or CAP_BPF and CAP_NET_ADMIN (to trace: CAP_PERFMON)" if code == errno.EPERM else ""
         raise OSError(code, f"bpf(2), {type(attributes).__name__}: {_words(code)}{hint}")
     return result
 

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from lbcore.ebpf import btf, elf, elf_file, isa, maps_memory
 from lbcore.ebpf.machine import Machine
 from lbcore.ebpf.object import BadObject, MapSpec
+from lbcore.ebpf.program import VmError
 from tests import needs
 from tests.ebpf.compiled import c
 
 pytestmark = needs.command("clang")
-OBJECTS = ("many", "legacy", "bad", "kernel_types", "extern")
+OBJECTS = ("many", "legacy", "bad", "kernel_types", "extern", "kernel_names", "tails", "legacy_nested")
 
 
 def readelf(option: str, data: bytes, tmp_path: Path) -> list[list[str]]:
@@ -114,9 +115,22 @@ def test_the_machine_runs_what_clang_made() -> None:
     assert second.run(packet).verdict == 3 * 5 + 40 + 1 + 20
 
 
+def test_the_machine_has_nothing_of_the_kernels() -> None:
+    """What is weak is missing; everything else is refused by name."""
+    programs = {program.name: program for program in elf.read(c("kernel_names")).programs}
+    tc = {name: replace(program, kind="tc") for name, program in programs.items()}
+    assert Machine(tc["weak"]).run(bytes(64)).verdict == 5
+    with pytest.raises(VmError, match="no kernel here"):
+        Machine(tc["asks_for_what_is_not_there"]).run(bytes(64))
+    for name, symbol in (("calls", "bpf_rdonly_cast"), ("configured", "LINUX_KERNEL_VERSION")):
+        with pytest.raises(ValueError, match=f"'{symbol}': the program wants it of the kernel"):
+            Machine(tc[name])
+
+
 def test_linking_knows_no_order() -> None:
     """An object whose sections come in another order means the same."""
     plain, sections = elf.read(c("many")), elf.read(c("many", "-ffunction-sections"))
+    assert [program.name for program in sections.programs] == [program.name for program in plain.programs]
     by_name = {program.name: program for program in sections.programs}
     for program in plain.programs:
         assert by_name[program.name].code == program.code
@@ -165,6 +179,43 @@ def test_btf_gets_sizes_and_places() -> None:
         assert all(at + size <= len(content) for at, size in places)
 
 
+def test_early_compilers_gave_relocations_no_type() -> None:
+    data = bytearray(c("legacy"))
+    file = elf_file.parse(bytes(data))
+    offset = struct.unpack_from("<Q", data, 40)[0]
+    for table in file.sections:
+        if table.name == ".relxdp_old":
+            at, size = elf_file.SECTION_HEADER.unpack_from(data, offset + 64 * table.index)[4:6]
+            for entry in range(at, at + size, 16):
+                assert struct.unpack_from("<I", data, entry + 8)[0] == elf.ADDRESS
+                data[entry + 8] = elf.ANY
+    assert elf.read(bytes(data)).programs == elf.read(c("legacy")).programs
+
+
+def test_a_symbol_outside_of_all_sections_says_nothing_of_a_variable() -> None:
+    data = c("many")
+    file, changed = elf_file.parse(data), bytearray(data)
+    offset = struct.unpack_from("<Q", data, 40)[0]
+    (table,) = (section for section in file.sections if section.type == elf_file.SYMTAB)
+    at = elf_file.SECTION_HEADER.unpack_from(data, offset + 64 * table.index)[4]
+    (number,) = (i for i, symbol in enumerate(file.symbols) if symbol.name == "licence")
+    struct.pack_into("<HQ", changed, at + elf_file.SYMBOL.size * number + 6, elf_file.RESERVED, 1 << 40)
+    assert elf.read(bytes(changed)).btf == elf.read(data).btf
+
+
+def test_types_that_are_only_declared_are_left_out() -> None:
+    """All others keep their numbers; the kernel would take none of them else."""
+    data = c("kernel_names")
+    section = elf_file.parse(data).section(".BTF")
+    assert section is not None
+    before, after = btf.parse(section.data), btf.parse(elf.read(data).btf)
+    gone = {one.number for one, other in zip(before.types, after.types, strict=True) if one.kind != other.kind}
+    names = {before.type(number).name for number in gone}
+    assert {".ksyms", ".kconfig", "no_such_function", "LINUX_KERNEL_VERSION", "tcp_v4_rcv"} <= names
+    assert all(after.type(number)[1:5] == ("", btf.POINTER, 0, ()) for number in gone)
+    assert "license" in {one.name for one in after.types}
+
+
 @pytest.mark.parametrize("name", OBJECTS)
 def test_any_truncation_is_a_bad_object(name: str) -> None:
     data = c(name)
@@ -189,7 +240,7 @@ def places(data: bytes) -> list[tuple[int, int]]:
     return found
 
 
-WILD = st.sampled_from((0, 1, 7, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF))
+WILD = st.sampled_from((0, 1, 7, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, 1 << 60, -1))
 
 
 @given(st.data())

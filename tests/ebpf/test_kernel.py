@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import struct
 import subprocess
@@ -10,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 
-from lbcore.ebpf import btf, elf, isa, kernel, maps_memory, storage
+from lbcore.ebpf import btf, elf, isa, kernel, maps_memory, storage, system_call
 from lbcore.ebpf.assembler import assemble
 from lbcore.ebpf.machine import Machine
 from lbcore.ebpf.maps_kernel import KernelMap, possible_cpus
@@ -110,7 +113,8 @@ def test_what_cannot_be_loaded_is_refused_in_words() -> None:
     with pytest.raises(BadObject, match="symbol is 'elsewhere': declared extern"):
         kernel.load(elf.read(c("extern")))
     plain = Program("p", "xdp", "xdp", assemble("r0 = 0\nexit"))
-    for section, kind, words in (("mine", "", "tells no kind"), ("fentry/do_fork", "tracing", "one function")):
+    hooks = (("fentry/no_fork", "tracing", "have no no_fork"), ("freplace/one", "ext", "for one program"))
+    for section, kind, words in (("mine", "", "tells no kind"), *hooks):
         with pytest.raises(BadObject, match=words):
             kernel.load(Object(b"", (replace(plain, section=section, kind=kind),)))
     with kernel.load(Object(b"", (replace(plain, section="mine", kind=""),)), kind="xdp") as program:
@@ -121,6 +125,39 @@ def test_what_cannot_be_loaded_is_refused_in_words() -> None:
         program.test_run(bytes(3))
 
 
+def test_names_of_the_kernels_are_looked_up() -> None:
+    """Functions, addresses and hooks; what is weak may be missing, as long as nobody goes there."""
+    compiled = elf.read(c("kernel_names"))
+    for name, verdict in (("calls", 3), ("weak", 5), ("address", 6)):
+        with kernel.load(compiled, name) as program:
+            assert program.test_run(bytes(64)).verdict == verdict
+    for name in ("watches", "walks"):
+        kernel.load(compiled, name).close()
+    with pytest.raises(kernel.Rejected, match=r"has not got this function(?s:.)*return no_such_function"):
+        kernel.load(compiled, "asks_for_what_is_not_there")
+    for name, words in (("configured", "how the kernel was configured"), ("waits", "have no no_such_function")):
+        with pytest.raises(BadObject, match=words):
+            kernel.load(compiled, name)
+
+
+@pytest.mark.parametrize("options", [(), ("-DSAMPLES",)])
+def test_maps_of_maps_of_old(options: tuple[str, ...]) -> None:
+    compiled = elf.read(c("legacy_nested", *options))
+    outer = next(spec for spec in compiled.maps if spec.name == "c_outer")
+    assert outer.inner == MapSpec("b_held", "hash", 8, 16, 3)
+    with kernel.load(compiled) as program:
+        assert program.test_run(bytes(64)).verdict == 2
+        program.maps["c_outer"][word(1)] = word(program.maps["b_held"].fd)
+        assert program.test_run(bytes(64)).verdict == 1
+
+
+def test_maps_of_programs_start_with_what_the_object_names() -> None:
+    with kernel.load(elf.read(c("tails")), "first") as program:
+        assert sorted(program.maps["steps"]) == [word(1), word(3)]
+        assert program.test_run(bytes(64), repeat=4).verdict == 5
+        assert program.maps["shared"].as_array("<u8").tolist() == [4]
+
+
 def test_statistics_count_runs() -> None:
     with kernel.load(elf.read(c("legacy"))) as program, kernel.statistics():
         program.test_run(bytes(64), repeat=1000)
@@ -128,6 +165,43 @@ def test_statistics_count_runs() -> None:
         assert program.statistics.nanoseconds > 0
         assert program.machine_code
         assert isa.decode(program.translated)
+
+
+class Failing:
+    """The C library, whose system calls from number `first` on fail: one of them, or all."""
+
+    def __init__(self, real: Any, first: int, code: int, *, once: bool) -> None:
+        self.real, self.first, self.code, self.once, self.calls = real, first, code, once, 0
+
+    def syscall(self, *arguments: Any) -> int:
+        self.calls += 1
+        if self.calls == self.first or (self.calls > self.first and not self.once):
+            ctypes.set_errno(self.code)
+            return -1
+        return int(self.real.syscall(*arguments))
+
+
+@pytest.mark.parametrize(("name", "program"), [("many", "count"), ("tails", "first"), ("kernel_types", "place")])
+@pytest.mark.parametrize("once", [True, False])
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOSPC])
+def test_nothing_is_left_open_whichever_call_fails(
+    name: str, program: str, once: bool, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, real = elf.read(c(name)), system_call._libc()
+    before = os.listdir("/proc/self/fd")
+    failures = 0
+    for first in range(1, 100):
+        library = Failing(real, first, code, once=once)
+        monkeypatch.setattr(system_call, "_libc", lambda library=library: library)
+        try:
+            kernel.load(source, program).close()
+        except (OSError, BadObject):
+            failures += 1
+        assert os.listdir("/proc/self/fd") == before, f"call {first}"
+        if library.calls < first:
+            break
+    assert library.calls < first
+    assert failures
 
 
 DICTIONARIES = ("hash", "lru_hash")
@@ -204,27 +278,68 @@ def test_walking_and_batches_see_the_same(kind: str, flags: int, monkeypatch: py
         assert in_batches[word(5) if kind == "array" else word(32) + word(5)] == word(25)
 
 
+def in_a_mount_namespace(script: str, where: Path) -> str:
+    """What a Python script prints whose BPF file system is at `where`; the machine's own stays as it is."""
+    head = f"""
+import os, subprocess
+from pathlib import Path
+where = Path({str(where)!r})
+subprocess.run(["mount", "-t", "bpf", "bpf", where], check=True)
+"""
+    command = ["unshare", "--mount", sys.executable, "-c", head + script]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_a_pinned_map_outlives_its_process(tmp_path: Path) -> None:
-    """In a mount namespace of its own, so that the machine's BPF file system stays as it is."""
-    script = f"""
-import os, subprocess, sys
+    script = """
 from lbcore.ebpf.maps_kernel import KernelMap
 from lbcore.ebpf.object import MapSpec
-subprocess.run(["mount", "-t", "bpf", "bpf", {str(tmp_path)!r}], check=True)
-path = {str(tmp_path)!r} + "/kept"
 if os.fork() == 0:
     with KernelMap.create(MapSpec("kept", "hash", 4, 8, 5)) as map_:
         map_[b"abcd"] = b"12345678"
-        map_.pin(path)
+        map_.pin(where / "kept")
     os._exit(0)
 assert os.wait()[1] == 0
-with KernelMap.open(path) as map_:
+with KernelMap.open(where / "kept") as map_:
     print(map_.spec, dict(map_))
 """
-    done = subprocess.run(["unshare", "--mount", sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "name='kept', kind='hash', key_size=4, value_size=8, max_entries=5" in done.stdout
-    assert "{b'abcd': b'12345678'}" in done.stdout
+    printed = in_a_mount_namespace(script, tmp_path)
+    assert "name='kept', kind='hash', key_size=4, value_size=8, max_entries=5" in printed
+    assert "{b'abcd': b'12345678'}" in printed
+
+
+def test_maps_are_pinned_and_found_only_if_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "object"
+    path.write_bytes(c("tails"))
+    fs = tmp_path / "fs"
+    fs.mkdir()
+    script = f"""
+from lbcore.ebpf import elf, kernel
+from lbcore.ebpf.maps_kernel import KernelMap
+from lbcore.ebpf.object import MapSpec
+source = elf.read(Path({str(path)!r}).read_bytes())
+with kernel.load(source, "second") as program:
+    program.test_run(bytes(64))
+print((where / "shared").exists())
+for _ in range(3):
+    with kernel.load(source, "second", pins=where) as program:
+        program.test_run(bytes(64))
+        print((where / "shared").exists(), program.maps["shared"].as_array("<u8"))
+(where / "shared").unlink()
+with KernelMap.create(MapSpec("shared", "array", 4, 4, 1)) as other:
+    other.pin(where / "shared")
+before = os.listdir("/proc/self/fd")
+try:
+    kernel.load(source, "second", pins=where)
+except ValueError as error:
+    print(error)
+assert os.listdir("/proc/self/fd") == before
+"""
+    *lines, refusal = in_a_mount_namespace(script, fs).splitlines()
+    assert lines == ["False", "True [1]", "True [2]", "True [3]"]
+    assert "value_size of the pinned map is 4, and the object wants 8" in refusal
 
 
 def test_a_map_that_cannot_be_says_why() -> None:

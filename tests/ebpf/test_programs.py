@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator
 from ipaddress import ip_address
-from random import Random
-from typing import Any
 
-import numpy as np
 import pytest
 
 from lbcore.ebpf import kernel
 from lbcore.ebpf.compiler import Source
 from lbcore.ebpf.contexts import XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX
-from lbcore.ebpf.machine import Machine
-from lbcore.ebpf.maps import Map
 from lbcore.ebpf.programs.block_list import ALLOW, BLOCK, block_list, rules4, rules6
 from lbcore.ebpf.programs.count_protocols import count_protocols, ports, protocols
 from lbcore.ebpf.programs.drop_all import drop_all
@@ -28,11 +22,19 @@ from lbcore.wire import ethernet
 from lbcore.wire.compose import icmp_frame, tcp_frame, udp_frame
 from lbcore.wire.seam import Frame
 from tests import needs
-from tests.wire.corpus import FRAMES
+from tests.ebpf.ladder import (
+    EVERY,
+    QUESTION,
+    TIMELESS,
+    empty,
+    entries,
+    give_rules,
+    machine,
+    packets,
+    prepare,
+    six,
+)
 
-TIMELESS = [pass_all, drop_all, count_protocols, parse, echo, block_list]
-EVERY = [*TIMELESS, rate_limit, redirect]
-QUESTION = udp_frame(destination="10.0.0.9:7", payload=b"is anybody there?")
 ANSWER = udp_frame(
     source="10.0.0.9:7", destination="10.0.0.1:40000", payload=b"is anybody there?",
     source_mac="02:00:00:00:00:02", destination_mac="02:00:00:00:00:01",
@@ -48,70 +50,12 @@ def empty_maps() -> Iterator[None]:
         empty(program.maps)
 
 
-def empty(maps: dict[str, Map]) -> None:
-    for one in maps.values():
-        if one.kind == "percpu_array":
-            one.storage.table.values[:] = 0
-        else:
-            for key in list(one.storage):
-                del one.storage[key]
-
-
-def six(text: str) -> tuple[int, ...]:
-    number = int(ip_address(text))
-    return tuple(number >> shift & 0xFFFFFFFF for shift in (96, 64, 32, 0))
-
-
-def give_rules() -> None:
-    rules4.update((8, int(ip_address("10.0.0.0"))), BLOCK)
-    rules4.update((24, int(ip_address("10.1.2.0"))), ALLOW)
-    rules4.update((32, int(ip_address("10.1.2.3"))), BLOCK)
-    rules6.update((32, *six("2001:db8::")), BLOCK)
-    rules6.update((128, *six("2001:db8::7")), ALLOW)
-
-
-@cache
-def packets() -> Sequence[bytes]:
-    """Frames of all kinds, whole, cut, and with bytes of the headers changed."""
-    random = Random(6)
-    whole = [*FRAMES, QUESTION, udp_frame(destination="10.0.0.9:7", vlan=(3, 4), ip_options=bytes(8))]
-    made = list(whole)
-    while len(made) < 600:
-        packet = bytearray(random.choice(whole))
-        if random.random() < 0.2:
-            del packet[random.randrange(14, len(packet) + 1) :]
-        for _ in range(random.choice((0, 1, 1, 2))):
-            packet[random.randrange(min(len(packet), 60))] = random.choice((0, 6, 7, 17, 0x81, random.randrange(256)))
-        made.append(bytes(packet))
-    return made
-
-
-def machine(program: Source, **options: Any) -> Machine:
-    return Machine(program.object.program, {name: one.storage for name, one in program.maps.items()}, **options)
-
-
-def entries(maps: dict[str, Any]) -> dict[str, dict[bytes, int]]:
-    """What is counted in the maps: the sum over all processors, zeros left out."""
-    found = {}
-    for name, one in maps.items():
-        kind = f"<u{one.value_size}"
-        sums = {key: int(np.frombuffer(value, kind).sum()) for key, value in one.items()}
-        found[name] = {key: number for key, number in sums.items() if number}
-    return found
-
-
 def in_python(program: Source) -> tuple[list[tuple[int, bytes]], dict[str, dict[bytes, int]]]:
     results = []
     for packet in packets():
         frame = Frame(packet)
         results.append((int(program(frame)), bytes(frame)))
     return results, entries({name: one.storage for name, one in program.maps.items()})
-
-
-def prepare(program: Source) -> None:
-    empty(program.maps)
-    if program is block_list:
-        give_rules()
 
 
 @each
@@ -157,20 +101,25 @@ def test_counts() -> None:
     for frame in (QUESTION, QUESTION, tcp_frame(destination="10.0.0.9:443", vlan=5), icmp_frame()):
         assert made.run(frame).verdict == XDP_PASS
     made.run(udp_frame(fragment_offset=8, payload=b"\0\7\0\7 in the middle"))
-    assert [protocols[number] for number in (1, 6, 17)] == [1, 1, 3]
-    assert (ports[7], ports[443], int(ports.storage.as_array("<u8").sum())) == (2, 1, 3)
+    made.run(tcp_frame(source="[::1]:1", destination="[::2]:443"))
+    made.run(behind_options(udp_frame(source="[::1]:1", destination="[::2]:53", payload=bytes(8))))
+    made.run(icmp_frame(source="::1", destination="::2"))
+    assert [protocols[number] for number in (0, 1, 6, 17, 58)] == [0, 1, 2, 4, 1]
+    assert (ports[7], ports[443], ports[53], int(ports.storage.as_array("<u8").sum())) == (2, 2, 1, 5)
+
+
+def behind_options(frame: bytes) -> bytes:
+    """An IPv6 frame with a hop-by-hop header of eight bytes in front of what it carries."""
+    length = (int.from_bytes(frame[18:20], "big") + 8).to_bytes(2, "big")
+    return frame[:18] + length + b"\0" + frame[21:54] + bytes([frame[20], 0, 1, 4, 0, 0, 0, 0]) + frame[54:]
 
 
 def test_what_parse_finds() -> None:
     made = machine(parse)
-    behind_options = bytearray(udp_frame(source="[::1]:1", destination="[::2]:53", payload=b"\0\x35" * 8))
-    for frame in (tcp_frame(vlan=(3, 4), ip_options=bytes(12)), icmp_frame(), QUESTION[:30], bytes(behind_options)):
+    question = udp_frame(source="[::1]:1", destination="[::2]:53", payload=b"\0\x35" * 8)
+    tagged = tcp_frame(vlan=(3, 4), ip_options=bytes(12))
+    for frame in (tagged, icmp_frame(), QUESTION[:30], question, behind_options(question)):
         assert made.run(frame).verdict == XDP_PASS
-    # A hop-by-hop header of eight bytes in front of UDP.
-    behind_options[18:20] = (int.from_bytes(behind_options[18:20], "big") + 8).to_bytes(2, "big")
-    behind_options[20:21] = b"\0"
-    behind_options[54:54] = bytes([17, 0, 1, 4, 0, 0, 0, 0])
-    made.run(bytes(behind_options))
     assert {traffic.key.unpack(key): int.from_bytes(value, "little") for key, value in traffic.storage.items()} == {
         (ethernet.IPV4, 4, 6, 80): 1,
         (ethernet.IPV4, ethernet.UNTAGGED, 1, NO_PORT): 1,
@@ -212,17 +161,34 @@ def test_the_longest_rule_decides(source: str, verdict: int) -> None:
     assert machine(block_list).run(icmp_frame(source=source, destination=destination)).verdict == verdict
 
 
+def test_an_allow_list_is_a_rule_for_all_and_exceptions() -> None:
+    rules4.update((0, 0), BLOCK)
+    rules6.update((0, *six("::")), BLOCK)
+    rules4.update((16, int(ip_address("192.168.0.0"))), ALLOW)
+    rules6.update((48, *six("2001:db8:7::")), ALLOW)
+    ends = (("192.168.3.4", "192.169.3.4", "10.0.0.9"), ("2001:db8:7::1", "2001:db8:8::1", "::9"))
+    for inside, outside, destination in ends:
+        for source, verdict in ((inside, XDP_PASS), (outside, XDP_DROP)):
+            assert machine(block_list).run(icmp_frame(source=source, destination=destination)).verdict == verdict
+
+
 def test_the_rate_is_kept() -> None:
     """A source that sends without end gets BURST at once, and then one packet for each TOKEN of time."""
     now = [10**12]
     made = machine(rate_limit, clock=lambda: now[0])
 
     def passed(count: int, source: str = "10.0.0.1") -> int:
-        frame = icmp_frame(source=source)
+        frame = icmp_frame(source=source, destination="2001:db8::9" if ":" in source else "10.0.0.9")
         return sum(made.run(frame).verdict == XDP_PASS for _ in range(count))
 
     assert passed(3 * BURST) == BURST
     assert passed(3, "10.0.0.2") == 3  # another source has a bucket of its own
+    assert passed(BURST, "2001:db8::1") == BURST
+    assert passed(1, "2001:db8::ffff:1:2") == 0  # the same /64, so the same source
+    assert passed(1, "2001:db8:0:1::1") == 1
+    assert passed(1, "::ffff:10.0.0.1") == 1  # written like 10.0.0.1's key, yet of another prefix
+    keys = ("::ffff:10.0.0.1", "::ffff:10.0.0.2", "2001:db8::", "2001:db8:0:1::", "::")
+    assert {ip_address(key) for key in buckets.storage} == set(map(ip_address, keys))
     now[0] += TOKEN - 1
     assert passed(2) == 0
     now[0] += 1
@@ -236,10 +202,28 @@ def test_the_rate_is_kept() -> None:
     assert done == 250
 
 
+@pytest.mark.parametrize("frame", [icmp_frame()[:30], tcp_frame(vlan=(3, 4))[:12] + b"\x81\0\0\1" * 3])
+def test_what_has_no_source_has_no_rate(frame: bytes) -> None:
+    assert machine(rate_limit).run(frame).verdict == XDP_DROP
+
+
+def test_what_is_not_ip_has_no_limit() -> None:
+    made = machine(rate_limit)
+    assert {made.run(icmp_frame()[:12] + b"\x08\x06" + bytes(28)).verdict for _ in range(3 * BURST)} == {XDP_PASS}
+
+
 @needs.tier(2)
-def test_the_kernel_keeps_the_rate() -> None:
+@pytest.mark.parametrize(
+    ("frame", "source"),
+    [
+        (icmp_frame(), (0, 0xFFFF << 32 | 0x0A000001)),
+        (icmp_frame(source="2001:db8::1", destination="::9"), (0x20010DB8 << 32, 0)),
+    ],
+    ids=["IPv4", "IPv6"],
+)
+def test_the_kernel_keeps_the_rate(frame: bytes, source: tuple[int, int]) -> None:
     """Buckets looked at in the far future stand still, whatever the time."""
-    frame, key = icmp_frame(), buckets.key.pack(0x0A000001)
+    key = buckets.key.pack(source)
     with kernel.load(rate_limit.object) as loaded:
         assert loaded.test_run(frame)[:2] == (XDP_PASS, frame)
         when, credit = buckets.value.unpack(loaded.maps["buckets"][key])

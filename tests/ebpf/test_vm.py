@@ -181,6 +181,11 @@ def test_faults_are_told_in_words(text: str, instruction: int | None, reason: st
     [
         (b"\xff" * 8, 0, "opcode 0xff is not assigned"),
         (b"1234", 0, "8 bytes each"),
+        (
+            assemble("r1 = 2\nr0 = 1 ll")[:-16] + assemble("r0 = 1 ll")[:8] + assemble("exit"),
+            2,
+            "second half of a wide",
+        ),
         (assemble("r0 = 1 ll")[:8], 0, "ends within a wide load"),
         (assemble("r0 = 1\ngoto +1\nexit"), 1, "leads to 3; there are instructions 0 to 2"),
         (assemble("goto -2\nexit"), 0, "leads to -1"),

@@ -4,7 +4,9 @@
     rules4.update((24, 0x0A010200), ALLOW)         but 10.1.2.0/24 is not
 
 Theory. A trie walks along the bits of an address and remembers the last prefix it met that has a rule: as many steps as
-bits at most, however many rules there are. So an exception is just a longer prefix, and no order of rules matters.
+bits at most, however many rules there are. So an exception is just a longer prefix, and no order of rules matters. An
+allow list is the same table with one rule more: the prefix of every address, `(0, 0)`, is blocked, and who may come in
+is an exception.
 
 Traps. What it cannot read it drops: else one VLAN tag too many would be the way around. And the address is read from
 the packet: whoever sends it can write there what they like.
@@ -17,15 +19,14 @@ from typing import Any
 from lbcore.ebpf import maps
 from lbcore.ebpf.compiler import xdp
 from lbcore.ebpf.contexts import XDP_DROP, XDP_PASS
-from lbcore.ebpf.maps import B32
+from lbcore.ebpf.maps import B32, B128
 from lbcore.wire import ethernet, ipv4, ipv6
 from lbcore.wire.seam import advance, view
-from lbcore.wire.words import int64
 
 ALLOW, BLOCK = 0, 1
 
 rules4 = maps.lpm_trie("rules4", 10_000, key=B32)
-rules6 = maps.lpm_trie("rules6", 10_000, key=(B32, B32, B32, B32))
+rules6 = maps.lpm_trie("rules6", 10_000, key=B128)
 
 
 @xdp
@@ -45,7 +46,5 @@ def block_list(context: Any) -> int:
         six = ipv6.parse(p)
         if six.verdict:
             return XDP_DROP
-        high, low = six.source_high, six.source_low
-        words = (int64(high >> 32), int64(high & 0xFFFFFFFF), int64(low >> 32), int64(low & 0xFFFFFFFF))
-        found, rule = rules6.lookup((128, words[0], words[1], words[2], words[3]))
+        found, rule = rules6.lookup((128, six.source_high, six.source_low))
     return XDP_DROP if found and rule == BLOCK else XDP_PASS

@@ -7,7 +7,7 @@ typedef unsigned char u8;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-enum { HASH = 1, ARRAY = 2, PERCPU_ARRAY = 6, ARRAY_OF_MAPS = 12, RINGBUF = 27 };
+enum { HASH = 1, ARRAY = 2, PROG_ARRAY = 3, PERCPU_ARRAY = 6, ARRAY_OF_MAPS = 12, RINGBUF = 27 };
 
 struct xdp_md {
     u32 data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex;
