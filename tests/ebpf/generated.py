@@ -71,7 +71,8 @@ class Maker:
     def variable_packet(self) -> None:
         out, size = self.label(), self.random.choice((1, 2, 4, 8))
         mask = self.random.choice((15, 63, 255, 0xFFFF, 0x7FFFFFFF))
-        self.add("r7 = *(u32 *)(r6 +0)", "r8 = *(u32 *)(r6 +4)", f"r9 &= {mask}", "r7 += r9", "r1 = r7", f"r1 += {size}")
+        self.add("r7 = *(u32 *)(r6 +0)", "r8 = *(u32 *)(r6 +4)", f"r9 &= {mask}", "r7 += r9")
+        self.add("r1 = r7", f"r1 += {size}")
         self.add(f"if r1 > r8 goto {out}")
         self.reads("r7", size)
         self.add(f"{out}:")
@@ -93,7 +94,8 @@ class Maker:
             self.add(f"r9 = *(u64 *)(r10 {slot})")
 
     def variable_stack(self) -> None:
-        self.add("r1 = 0", "*(u64 *)(r10 -16) = r1", "*(u64 *)(r10 -8) = r1", "r9 &= 7", "r1 = r10", "r1 += -16", "r1 += r9")
+        self.add("r1 = 0", "*(u64 *)(r10 -16) = r1", "*(u64 *)(r10 -8) = r1")
+        self.add("r9 &= 7", "r1 = r10", "r1 += -16", "r1 += r9")
         self.add("r0 = *(u8 *)(r1 +0)")
 
     def map_value(self) -> None:
@@ -129,7 +131,8 @@ class Maker:
         out, done = self.label(), self.label()
         self.add("r1 = map_by_fd(3)", "r2 = 16", "r3 = 0", "call ringbuf_reserve#131", f"if r0 == 0 goto {out}")
         self.add(f"*(u64 *)(r0 +{self.random.choice((0, 8))}) = r9", "r1 = r0", "r2 = 0")
-        self.add(self.random.choice(("call ringbuf_submit#132", "call ringbuf_discard#133")), f"goto {done}", f"{out}:", "r9 = 1")
+        self.add(self.random.choice(("call ringbuf_submit#132", "call ringbuf_discard#133")))
+        self.add(f"goto {done}", f"{out}:", "r9 = 1")
         self.add(f"{done}:")
 
     def text(self) -> str:
@@ -154,7 +157,7 @@ def mistaken(random: Random, text: str) -> str:
             head, tail = line.split("+", 1)
             digits = "".join(c for c in tail if c.isdigit())
             if digits:
-                lines[at] = f"{head}+{int(digits) + random.choice((1, 2, 7, 8, 100))}{tail[len(digits):]}"
+                lines[at] = f"{head}+{int(digits) + random.choice((1, 2, 7, 8, 100))}{tail[len(digits) :]}"
         elif kind == 3 and line.startswith("if"):
             for a, b in FLIPPED.items():
                 if f" {a} " in line:
@@ -186,14 +189,15 @@ def mutated(random: Random, code: bytes) -> bytes:
     """A program's code with some fields of some instructions changed: anything may come of it."""
     changed = bytearray(code)
     for _ in range(random.choice((1, 1, 1, 2, 3))):
-        at = random.randrange(len(code) // 8) * 8
+        at = random.randrange(len(changed) // 8) * 8
         field = random.randrange(6)
         if field == 0:
             changed[at] = random.randrange(256)
         elif field == 1:
             changed[at + 1] = random.randrange(12) | random.randrange(12) << 4
         elif field in (2, 3):
-            offset = int.from_bytes(changed[at + 2 : at + 4], "little", signed=True) + random.choice((-8, -2, -1, 1, 2, 8))
+            offset = int.from_bytes(changed[at + 2 : at + 4], "little", signed=True)
+            offset += random.choice((-8, -2, -1, 1, 2, 8))
             changed[at + 2 : at + 4] = (offset & 0xFFFF).to_bytes(2, "little")
         elif field == 4:
             changed[at + 4 : at + 8] = (random.choice(SCALARS) & 0xFFFFFFFF).to_bytes(4, "little")

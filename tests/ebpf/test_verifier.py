@@ -142,7 +142,8 @@ def test_every_program_of_the_ladder_is_accepted(name):
     source = getattr(importlib.import_module(f"lbcore.ebpf.programs.{name}"), name)
     verdict = verifier.verify(source.object)
     assert verdict, verdict
-    assert len(verdict.steps) and all(len(row) == len(verifier.COLUMNS) for row in verdict.rows(0, 50))
+    assert len(verdict.steps)
+    assert all(len(row) == len(verifier.COLUMNS) for row in verdict.rows(0, 50))
 
 
 @pytest.mark.parametrize(
@@ -156,9 +157,11 @@ def test_larger_programs_are_accepted(function):
 
 def test_a_refusal_says_where_what_and_how_it_came_to_it():
     verdict = verified.ours(CHECK14 + "r0 = *(u16 *)(r2 +13)" + OUT)
-    assert "13" in verdict.reason and "14" in verdict.reason
+    assert "13" in verdict.reason
+    assert "14" in verdict.reason
     assert verdict.text.startswith("r0 = *(u16 *)(r2 +13)")
     assert "r2" in verdict.registers
     story = verdict.story
-    assert story[0].slot == 0 and story[-1].slot == verdict.instruction
+    assert story[0].slot == 0
+    assert story[-1].slot == verdict.instruction
     assert verdict.table(0, 3).count("\n") == 3
