@@ -52,7 +52,7 @@ NUMBA_SAYS = (
     (r"expected (\d+), got (\d+)", "{} names for {} values"),
     (
         r"^(?:AssertionError)?$",
-        "numba gives up without a word; it cannot take named tuples made with keywords, for one",
+        "numba says no word of it; a named tuple made with keywords does that, for one",
     ),
     (r"Int value is too large: (-?\d+)", "{} has more than 64 bits: longer numbers are several words"),
     (r"<function _empty_string", "this is a string: a program has only numbers (printk takes a literal)"),
