@@ -294,15 +294,14 @@ show.bars(
 # right, where memory is lost: modulo breaks nearly the whole quarter, Maglev a tenth of it.
 #
 # The two losses are independent, so their shares multiply: what the router moved, times what the hash answers
-# differently now. That is worth checking, because it tells which of the two to improve.
+# differently now. That is worth checking, because it tells what each improvement is worth.
 
 # %%
 shares = {router: ecmp.moved_share(router, 4, flows, lost=1) for router in ecmp.ROUTERS}
+product = {router: lost * broke["Maglev alone"][1] / 100 for router, lost in shares.items()}
 real = {router: fleet.broken_by(flows, router=router, **both) for router in shares}
-rows = [
-    (router, *(f"{x:.1%}" for x in (lost, lost * broke["Maglev alone"][1] / 100, real[router])))
-    for router, lost in shares.items()
-]
+assert all(abs(product[router] - real[router]) < 0.005 for router in shares)
+rows = [(router, *(f"{x[router]:.1%}" for x in (shares, product, real))) for router in shares]
 show.table(rows, ("router", "memory lost", "times Maglev's moves", "broken in the simulator"))
 
 # %% [markdown]
@@ -346,7 +345,7 @@ show.lines(
 # %%
 show.explore(
     show.fleet,
-    hint="lose only a backend: the dots are the debt. Then both, with another router: crosses in every row",
+    hint="lose only a backend: the dots are the debt. Then both, with the router at modulo: crosses in every row",
     backends=(3, 20),
     balancers=(2, 8),
     lose=["a balancer", "a backend", "a balancer and a backend"],
@@ -460,8 +459,8 @@ f"a new flow's packet costs {cost.ratio('new flow'):.1f} times a known flow's"
 
 # %% [markdown]
 # A factor, not a different world: nothing is allocated, locked or moved for a new flow. In such a design it is not so
-# much the processor as the room that limits new flows: rate times stay. Where entries are allocated and linked into
-# lists, as in the kernel's connection tracking, expect a larger factor.
+# much the processor as the room that limits new flows: rate times stay. A design that allocates each entry and links
+# it into lists has more to do; measure it before you believe either figure.
 #
 # ## What a connection weighs
 #
@@ -510,7 +509,7 @@ f"{SSLProtocol.max_size / slopes['tls']:.0%} of it is one buffer; about {rest / 
 # %% [markdown]
 # It is one read buffer that asyncio allocates for each TLS connection, before a byte arrives. The weight of a
 # connection is mostly a *design*, not a law of its layer. nginx states about 2.5 MB for 10,000 idle keep-alive
-# connections, so 250 bytes each ([nginx.org](https://nginx.org/en/)). HAProxy counts on 20,000 busy ones for a
+# connections, that is 250 bytes each ([nginx.org](https://nginx.org/en/)). HAProxy counts on 20,000 busy ones for a
 # gigabyte, about 50 kB each, and more with TLS ([introduction][intro]). What an L7 proxy's memory follows is
 # concurrent *requests*, because that is when buffers are held.
 #
@@ -557,7 +556,7 @@ f"{SSLProtocol.max_size / slopes['tls']:.0%} of it is one buffer; about {rest / 
 #    One after the other: nothing. Both at once: a few dozen. Marks are made for one change at a time, and a slot that
 #    only changes when both have come had no mark. In between, packets give the balancer the chance to write down flows
 #    whose slots were marked anew. The paper compares with the whole horizon at once.</details>
-# 4. A table of a million rows has groups of eight. An attacker knows the hash. What can he do with eight packets, and
+# 4. A table of a million rows has groups of eight. An attacker knows the hash. What can he do with eight flows, and
 #    what is the remedy?
 #    <details><summary>Solution</summary>
 #    Fill one group and push out its entries, at most eight. With a chosen set of flows he can do so for group after
