@@ -4,7 +4,7 @@
 #   question: Draining a backend broke nothing. Rebooting a balancer broke nothing. Why did doing both?
 #   tier: 0
 #   minutes: 50
-#   memory_mb: 600
+#   memory_mb: 400
 #   after: [maglev]
 #   lab:
 # ---
