@@ -27,6 +27,7 @@ from lbcore.l4.drivers.af_xdp import AfXdp
 from lbcore.l4.xdp import InKernel
 from lbcore.testbed import backends
 from lbcore.testbed.hosts import Host, Topology
+from lbcore.testbed.rtnetlink import mac_bytes
 
 VIP = {4: "203.0.113.1", 6: "2001:db8:f::1"}
 SHARED = "203.0.113.2"
@@ -57,6 +58,7 @@ class Lan:
         net.plug(switch, self.client, *clients)
         for host in (self.balancer, self.other, self.router):
             net.plug(switch, host)
+            announce(host)
         for host, four, six in zip(self.servers, SERVERS[4], SERVERS[6], strict=True):
             net.plug(switch, host, f"{four}/24", f"{six}/64")
             self._server(host)
@@ -116,6 +118,13 @@ def lan(programs: bool = True) -> Iterator[Lan]:
         if programs:
             made.with_programs(stack)
         yield made
+
+
+def announce(host: Host) -> None:
+    """Let the switch learn where a host is that says nothing by itself. Frames to strangers go out of every port, and a
+    balancer takes whatever comes in: two would handle them, and answer in each other's name."""
+    with host.packet_socket() as out:
+        out.send(b"\xff" * 6 + mac_bytes(mac(host)) + b"\x88\xb5" + bytes(46))  # an ethertype for experiments
 
 
 def mac(host: Host) -> str:
