@@ -42,8 +42,8 @@ class Kernel(Generic):  # type: ignore[misc]
 
 
 KERNEL = "bpf"
-"""Its name. Whoever says what a function of user space, too, means for it (`overload(..., target=KERNEL)`) takes it from
-here: numba looks through all meanings of a function, whatever it compiles for, and knows only names that are there."""
+"""Its name. Who gives a function a meaning for it that has another in user space takes the name from here: numba looks
+through all meanings of a function, whatever it compiles for, and stumbles over a target that it has not heard of."""
 target_registry[KERNEL] = Kernel
 
 
