@@ -127,10 +127,13 @@ class Balancer:
         raise BadConfig(f"backend {address!r}: there are {', '.join(b.address for b in self.backends)}")
 
     def set_state(self, address: str, state: int) -> None:
-        """ACTIVE, DRAINING or GONE, in all services at once; rings are made anew."""
+        """ACTIVE, DRAINING or GONE, on all ports and in all services at once; rings are made anew."""
         if state not in (GONE, DRAINING, ACTIVE):
             raise BadConfig(f"state {state!r}: 0 (gone), 1 (draining) or 2 (active)")
-        self.states[self.backends[self.number_of(address) - 1]] = state
+        self.number_of(address)  # which complains of an address that nobody has
+        for backend in self.backends:
+            if words_of(backend.address) == words_of(address):
+                self.states[backend] = state
         self.refresh()
 
     def refresh(self) -> None:
