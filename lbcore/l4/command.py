@@ -33,7 +33,8 @@ from lbcore.l4.config_file import File, Port
 from lbcore.l4.data_plane import DataPlane, run
 from lbcore.l4.drivers.af_packet import AfPacket
 from lbcore.l4.drivers.af_xdp import AfXdp
-from lbcore.l4.drivers.driver import Driver
+from lbcore.l4.drivers.driver import Driver, index_of
+from lbcore.l4.drivers.memory import Memory
 from lbcore.l4.drivers.pcap import Pcap
 from lbcore.l4.tables import ACTIVE
 from lbcore.l4.xdp import InKernel
@@ -92,6 +93,7 @@ def started(file: File) -> Iterator[Running]:
     balancer = balancer_of(file)
     port = file.driver
     with ExitStack() as stack:
+        index_of(port.interface)  # before a program is compiled for an interface that is not there
         if port.kind == "xdp":
             in_kernel = stack.enter_context(InKernel(balancer))
             stack.enter_context(in_kernel.attach(port.interface, port.mode))
@@ -159,9 +161,11 @@ def show(title: str, balancer: Balancer, now: console.Look, before: console.Look
 
 def convert(file: File) -> None:
     """A capture through the balancer, as fast as it goes, and one table. OSError, Malformed."""
-    port, start = file.driver, time.monotonic()
+    port, balancer = file.driver, balancer_of(file)
+    run(balancer, Memory())  # compiles, so that the time is the packets'
+    start = time.monotonic()
     with Pcap(port.input, port.output or None) as driver:
-        balancer = run(balancer_of(file), driver)
+        run(balancer, driver)
     show(
         f"lbcore l4: pcap {port.input}",
         balancer,

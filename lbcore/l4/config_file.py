@@ -99,6 +99,11 @@ def one_of(words: Iterable[str]) -> Callable[[str], None]:
     return check
 
 
+def word(*words: str, needed: bool = False) -> Key:
+    """A key whose value is one of these."""
+    return Key(str, f"one of {', '.join(words)}", one_of(words), needed)
+
+
 def between(least: float, most: float) -> Callable[[float], None]:
     """A check: the value is at least and at most so much."""
 
@@ -174,16 +179,16 @@ TOP = {
     "idle": Key(float, "seconds", between(0.001, 86400)),
     "flows": Key(int, "a number", between(8, 1 << 26)),
     "horizon": Key(list, "a list of addresses", _each(_version(4, 6))),
-    "ring": Key(str, "a word", one_of(["maglev", "katran"])),
-    "server_ids": Key(dict, "a table"),
-    "driver": Key(dict, "a table", needed=True),
+    "ring": word("maglev", "katran"),
+    "server_ids": Key(dict, "the section [server_ids]"),
+    "driver": Key(dict, "the section [driver]", needed=True),
     "service": Key(list, "tables: [[service]]", needed=True),
 }
 SERVICE = {
     "address": ADDRESS,
     "port": PORT._replace(needed=True),
-    "protocol": Key(str, "a word", one_of(PROTOCOLS), needed=True),
-    "mode": Key(str, "a word", one_of(flags.NAMES), needed=True),
+    "protocol": word(*PROTOCOLS, needed=True),
+    "mode": word(*flags.NAMES, needed=True),
     "flags": Key(list, "a list of words", _each(one_of(FLAGS))),
     "backend": Key(list, "tables: [[service.backend]]", needed=True),
 }
@@ -192,10 +197,10 @@ BACKEND = {
     "port": PORT,
     "ethernet": ETHERNET,
     "weight": Key(float, "a number", between(0.001, 1000)),
-    "state": Key(str, "a word", one_of(STATES)),
+    "state": word(*STATES),
 }
 INTERFACE = Key(str, "an interface's name", needed=True)
-ATTACHED = Key(str, "a word", one_of(["native", "generic"]))
+ATTACHED = word("native", "generic")
 DRIVERS = {
     "xdp": {"interface": INTERFACE, "mode": ATTACHED},
     "af_xdp": {
@@ -207,7 +212,7 @@ DRIVERS = {
     "af_packet": {"interface": INTERFACE},
     "pcap": {"input": Key(str, "a file's name", needed=True), "output": TEXT},
 }
-KIND = Key(str, "a word", one_of(DRIVERS), needed=True)
+KIND = word(*DRIVERS, needed=True)
 
 
 def read(path: str | Path) -> File:
