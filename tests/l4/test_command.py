@@ -176,7 +176,7 @@ def test_wrong_files_and_command_lines(tmp_path: Path, capsys: pytest.CaptureFix
     assert cli.main(["l4", str(file)]) == 1  # there is no in.pcap
     (tmp_path / "in.pcap").write_bytes(b"this is no capture")
     assert cli.main(["l4", str(file)]) == 1
-    assert "lbcore l4: at byte 0" in capsys.readouterr().err
+    assert "lbcore l4: magic number is 74686973" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         cli.main(["l4", str(file), "--every", "0"])
 

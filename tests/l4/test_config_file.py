@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbcore.l4 import config_file, flags
+from lbcore.l4 import config_file, config_keys, flags
 from lbcore.l4.config import Backend, BadConfig
-from lbcore.l4.config_file import File, Port, lines_of, parse, same_but_states
+from lbcore.l4.config_file import File, Port, parse, same_but_states
 from lbcore.l4.tables import ACTIVE, DRAINING, GONE
+from lbcore.l4.toml_lines import lines_of
 
 RIGHT = """\
 gateway = "02:00:00:00:00:fe"       # line 1
@@ -246,14 +247,14 @@ VALUES = st.recursive(
     | st.sampled_from(["tcp", "10.0.0.1"]),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from([*config_file.TOP, *config_file.SERVICE, "x"]), inner, max_size=4)
+        | st.dictionaries(st.sampled_from([*config_keys.TOP, *config_keys.SERVICE, "x"]), inner, max_size=4)
     ),
     max_leaves=12,
 )
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.dictionaries(st.sampled_from([*config_file.TOP, "y"]), VALUES, max_size=6))
+@given(st.dictionaries(st.sampled_from([*config_keys.TOP, "y"]), VALUES, max_size=6))
 def test_whatever_toml_says_there_is_an_answer(told: dict[str, object]) -> None:
     """A `File`, or complaints; never another exception."""
     reader = config_file.Reader("lb.toml", {})
