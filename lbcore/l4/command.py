@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lbcore.ebpf.kernel import Rejected
 from lbcore.l4 import config_file, console
@@ -36,6 +36,7 @@ from lbcore.l4.drivers.af_xdp import AfXdp
 from lbcore.l4.drivers.driver import Driver, index_of
 from lbcore.l4.drivers.memory import Memory
 from lbcore.l4.drivers.pcap import Pcap
+from lbcore.l4.steer import steered
 from lbcore.l4.tables import ACTIVE
 from lbcore.l4.xdp import InKernel
 
@@ -100,13 +101,16 @@ def started(file: File) -> Iterator[Running]:
             yield Running(in_kernel, None)
         else:
             driver = stack.enter_context(opened(port))
-            yield Running(stack.enter_context(DataPlane(balancer, driver)), driver)
+            lb = stack.enter_context(DataPlane(balancer, driver))
+            if isinstance(driver, AfXdp):
+                stack.enter_context(steered(driver, file.config, port.mode))
+            yield Running(lb, driver)
 
 
-def opened(port: Port) -> Any:
+def opened(port: Port) -> AfXdp | AfPacket:
     """The driver of a kind that works packet by packet in this process."""
     if port.kind == "af_xdp":
-        return AfXdp(port.interface, port.queue, busy_poll=port.busy_poll, steer=port.mode)  # type: ignore[arg-type]
+        return AfXdp(port.interface, port.queue, busy_poll=port.busy_poll)
     return AfPacket(port.interface)
 
 
