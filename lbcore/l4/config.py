@@ -137,11 +137,16 @@ class Balancer:
         self.refresh()
 
     def refresh(self) -> None:
-        """Bring the tables in line with the backends' states. Rings change slot by slot, under running packets."""
-        for backend, number in self.numbers.items():
-            self.tables.backends[number, 0] = self.states[backend]
+        """Bring the tables in line with the backends' states. Rings change slot by slot, under running packets.
+
+        Who comes is let in before a ring names him, and who goes is shut out when no ring names him any more: no packet
+        finds a slot whose backend takes nothing.
+        """
+        now, states = self.tables.backends[1:, 0], np.array([self.states[b] for b in self.backends], np.uint64)
+        now[:] = np.maximum(now, states)
         for number, service in enumerate(self.config.services):
             self.tables.rings[number] = self.ring(service)
+        now[:] = states
 
     def counters(self) -> dict[str, Any]:
         """A copy of the tables': "vips" int64[services, 4], "backends" int64[n + 1, 2], "reasons" int64[16]."""

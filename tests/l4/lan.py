@@ -41,7 +41,7 @@ SERVERS = {4: ["10.0.0.11", "10.0.0.12", "10.0.0.13"], 6: ["fd00::11", "fd00::12
 PORT = 8080
 TRANSLATING = ("nat", "full_nat")
 AT_ONCE = 16
-PATIENCE = 10.0
+PATIENCE = 30.0
 PLANES = ("XDP", "AF_XDP", "AF_PACKET")
 
 
