@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -131,12 +132,12 @@ def mac(host: Host) -> str:
     return host.interfaces["eth0"].mac
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Wait for what has to become true."""
+def until_equal(left: Callable[[], Any], right: Callable[[], Any]) -> None:
+    """Wait for two things to become the same."""
     deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"not so after {PATIENCE:g} s"
+    while (a := left()) != (b := right()) and time.monotonic() < deadline:
         time.sleep(0.005)
+    assert a == b
 
 
 # ---- clients ----
@@ -149,6 +150,8 @@ class Connection:
         with client.inside():
             self.socket = socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET)
         self.socket.setblocking(False)
+        # Closed by a reset: else a last segment, sent again, might turn up in the middle of another test.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.bind((source, 0))
         self.port: int = self.socket.getsockname()[1]
 

@@ -34,7 +34,7 @@ from tests.l4.lan import (
     fetch,
     lan,
     mac,
-    until,
+    until_equal,
 )
 
 REQUESTS = 100
@@ -101,7 +101,7 @@ def test_a_client_fetches_a_hundred_answers(net: Lan, plane: str, mode: str, out
                 assert answer["client"] == [source, answer["port"]]
         assert len(Counter(answer["backend"] for answer in answers)) == 3
         seen = lambda: [*lengths(ear, "out"), *(lengths(ear, "in") if mode in TRANSLATING else (0, 0))]  # noqa: E731
-        until(lambda: list(lb.counters()["vips"][0]) == seen())
+        until_equal(lambda: lb.counters()["vips"][0].tolist(), seen)
         assert lengths(ear, "in")[1] > 100 * REQUESTS
         assert lb.counters()["backends"][1:].sum(axis=0).tolist() == seen()[:2]
 
