@@ -1,8 +1,11 @@
 """The balancer that ends connections: a relay of TCP streams and UDP datagrams, without a packet in sight.
 
     options = Options(
-        listeners=(Listener("web", address="127.0.0.1:8443", routes=(Route("api", names=("api.example",)),)),),
-        pools=(Pool("web", (Target("127.0.0.1:9001"), Target("127.0.0.1:9002"))), Pool("api", (Target("127.0.0.1:9003"),))),
+        listeners=(Listener("web", "127.0.0.1:8443", routes=(Route("api", names=("api.example",)),)),),
+        pools=(
+            Pool("web", (Target("127.0.0.1:9001"), Target("127.0.0.1:9002"))),
+            Pool("api", (Target("127.0.0.1:9003"),)),
+        ),
     )
     async with Relay(options) as relay:
         await relay.until_stopped()

@@ -56,8 +56,10 @@ def introduction(
         earlier = header.tlvs if header else ()
         if "forward" in extras:
             tlvs += [tlv for tlv in earlier if tlv.kind not in MADE_HERE]
-        name = hello.server_name if hello else (header.authority if header and "forward" in extras else None)
-        if name and ("authority" in extras or not hello):
+        name = hello.server_name if hello and "authority" in extras else None
+        if not name and header and "forward" in extras:
+            name = header.authority
+        if name:
             tlvs.append(Tlv(proxy_tlv.AUTHORITY, name.encode()))
         if "unique_id" in extras:
             said = header.unique_id if header else None

@@ -5,8 +5,8 @@ Rule of this file: no sockets, no names to resolve. A fault names its key, its v
 Theory. A listener leads to a pool, its own or a route's; a pool leads to targets. Addresses are numbers: a name that
 has to be asked for stops a relay at the moment when it has least time, and a name that changes is a pool's change.
 
-Trap. Nothing is reachable from outside this machine unless `expose` says so: an address of all interfaces ("0.0.0.0") is
-one typing error away from the one that was meant.
+Trap. Nothing is reachable from outside this machine unless `expose` says so: "0.0.0.0", all interfaces, is one typing
+error away from what was meant.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Target:
 class Pool:
     """Targets that do the same work.
 
-    picker: see `backends.PICKERS`. hash_on: "connection" (addresses and ports) or "source" (the client's address alone).
+    picker: see `backends.PICKERS`. hash_on: "connection" (addresses and ports) or "source" (the client's address).
     send_proxy: 0 (none), 1 or 2: the PROXY protocol's version. proxy_extras: for 2, see `introduce.EXTRAS`.
     preserve_source: dial from the client's own address and port (Linux, CAP_NET_ADMIN, and routes back through here).
     """
@@ -94,7 +94,7 @@ class Listener:
 class Limits:
     """How many at once. connections: 0 for as many as there are descriptors. per_source: 0 for no limit.
 
-    At `connections` the relay stops accepting and clients wait in the kernel's queue; over `per_source` they are refused.
+    At `connections` accepting stops and clients wait in the kernel's queue; over `per_source` they are refused.
     flows: UDP; a datagram of one more flow is dropped. attempts: backends tried for one connection.
     """
 
@@ -143,8 +143,9 @@ class Options:
             value = getattr(self.limits, key)
             _want(isinstance(value, int) and value >= least, f"limits.{key}", value, f"a whole number from {least} on")
         for key, seconds in vars(self.timeouts).items():
-            least = 0 if key in ("rest", "drain") else 1e-3
-            _want(least <= seconds and math.isfinite(seconds), f"timeouts.{key}", seconds, f"seconds, from {least} on")
+            shortest = 0.0 if key in ("rest", "drain") else 1e-3
+            right = shortest <= seconds and math.isfinite(seconds)
+            _want(right, f"timeouts.{key}", seconds, f"seconds, from {shortest} on")
         _want(0 <= self.seed < 1 << 64, "seed", self.seed, "0 to 2**64 - 1")
 
     def _check_listener(self, listener: Listener, key: str, pools: list[str]) -> None:

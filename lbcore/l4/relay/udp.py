@@ -6,8 +6,8 @@ Theory. The first datagram from a source opens a flow: a backend is picked and a
 what tells this client's answers from another's. Every datagram either way is a sign of life; flows are kept in the
 order of theirs, so the one that is idle longest is always the first, and one timer is enough for all.
 
-When the table is full, datagrams of new flows are dropped and those of known flows pass: a flood of made-up sources must
-not push out anybody who is being served.
+When the table is full, datagrams of new flows are dropped and those of known flows pass: a flood of made-up sources
+must not push out anybody who is being served.
 
 Traps
 - The source of a datagram can be made up, and an answer goes there. What is behind must not answer with much more than
