@@ -88,18 +88,21 @@ def test_each_client_gets_its_own_answers_whole():
 
 def test_a_flow_ends_by_its_idle_time_and_begins_anew():
     async def scene():
-        async with stage(b"a", timeouts=Timeouts(udp_idle=0.4)) as (running, (echo,)):
-            async with socket_of(connect=running.addresses[0]) as busy, socket_of(connect=running.addresses[0]) as idle:
-                await ask(idle, b"once")
-                for _ in range(8):
-                    await ask(busy, b"x")
-                    await asyncio.sleep(0.1)
-                assert running.counters.ended == {Reason.IDLE: 1}
-                await until(lambda: running.counters.open == 0)
-                await ask(idle, b"again")
-                assert running.counters.accepted == 3
-                ports = [where[1] for where, data in echo.heard if data in (b"once", b"again")]
-                assert len(ports) == 2
+        async with (
+            stage(b"a", timeouts=Timeouts(udp_idle=0.4)) as (running, (echo,)),
+            socket_of(connect=running.addresses[0]) as busy,
+            socket_of(connect=running.addresses[0]) as idle,
+        ):
+            await ask(idle, b"once")
+            for _ in range(8):
+                await ask(busy, b"x")
+                await asyncio.sleep(0.1)
+            assert running.counters.ended == {Reason.IDLE: 1}
+            await until(lambda: running.counters.open == 0)
+            await ask(idle, b"again")
+            assert running.counters.accepted == 3
+            ports = [where[1] for where, data in echo.heard if data in (b"once", b"again")]
+            assert len(ports) == 2
 
     play(scene)
 
@@ -159,25 +162,29 @@ def test_draining_lets_flows_go_on_and_takes_no_new_ones():
 def test_each_datagram_has_its_header_in_and_out():
     async def scene():
         listener, pool = {"accept_proxy": ["127.0.0.1"]}, {"send_proxy": 2, "proxy_extras": ["crc32c"]}
-        async with stage(b"a", listener=listener, pool=pool) as (running, (echo,)):
-            async with socket_of(connect=running.addresses[0]) as proxy:
-                here = Inet("203.0.113.80", 53)
-                for port in (1000, 1001, 1000):
-                    header = Header(2, "UDP4", Inet("192.0.2.7", port), here)
-                    answer = await ask(proxy, encode(header) + b"q%d" % port)
-                    seen, size = proxy_protocol.parse(answer[1:])
-                    assert (seen.protocol, seen.source, seen.destination) == ("UDP4", header.source, here)
-                    assert answer[1 + size :] == b"q%d" % port
-                assert running.counters.accepted == 2
-                assert len({where for where, _ in echo.heard}) == 2
-                for bad in (b"no header", encode(header)[:-1], b""):
-                    proxy.send(bad)
-                await until(lambda: running.counters.ended[Reason.BAD_PROXY] == 3)
-        async with stage(b"a", listener={"accept_proxy": ["10.0.0.0/8"]}) as (running, (echo,)):
-            async with socket_of(connect=running.addresses[0]) as stranger:
-                stranger.send(encode(header) + b"spoofed")
-                await until(lambda: running.counters.ended[Reason.UNTRUSTED] == 1)
-                assert not echo.heard
+        async with (
+            stage(b"a", listener=listener, pool=pool) as (running, (echo,)),
+            socket_of(connect=running.addresses[0]) as proxy,
+        ):
+            here = Inet("203.0.113.80", 53)
+            for port in (1000, 1001, 1000):
+                header = Header(2, "UDP4", Inet("192.0.2.7", port), here)
+                answer = await ask(proxy, encode(header) + b"q%d" % port)
+                seen, size = proxy_protocol.parse(answer[1:])
+                assert (seen.protocol, seen.source, seen.destination) == ("UDP4", header.source, here)
+                assert answer[1 + size :] == b"q%d" % port
+            assert running.counters.accepted == 2
+            assert len({where for where, _ in echo.heard}) == 2
+            for bad in (b"no header", encode(header)[:-1], b""):
+                proxy.send(bad)
+            await until(lambda: running.counters.ended[Reason.BAD_PROXY] == 3)
+        async with (
+            stage(b"a", listener={"accept_proxy": ["10.0.0.0/8"]}) as (running, (echo,)),
+            socket_of(connect=running.addresses[0]) as stranger,
+        ):
+            stranger.send(encode(header) + b"spoofed")
+            await until(lambda: running.counters.ended[Reason.UNTRUSTED] == 1)
+            assert not echo.heard
 
     play(scene)
 
