@@ -16,10 +16,11 @@ Traps
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from hashlib import blake2b
 from random import Random
 from typing import Any
 
-from lbcore.balance.hashes import xxhash64, xxhash64_word
+from lbcore.balance.hashes import xxhash64_word
 from lbcore.balance.least_connections import LeastConnections
 from lbcore.balance.maglev import Maglev
 from lbcore.balance.power_of_two import PowerOfTwo
@@ -44,9 +45,13 @@ TRIES = 8  # questions to the picker before the least busy is taken
 
 
 def key_of(hash_on: str, source: Endpoint, destination: Endpoint, seed: int) -> int:
-    """The 64-bit key of a flow: of the "connection", or of the "source" address without its port."""
+    """The 64-bit key of a flow: of the "connection", or of the "source" address without its port.
+
+    A keyed hash in C: our own hashes are made for compiled code, and take longer here than all else that is decided.
+    """
     text: object = source.address if hash_on == "source" and isinstance(source, Inet) else (source, destination)
-    return xxhash64(repr(text).encode(), seed)
+    digest = blake2b(repr(text).encode(), digest_size=8, key=seed.to_bytes(8, "little")).digest()
+    return int.from_bytes(digest, "little")
 
 
 class Backends:
