@@ -142,3 +142,26 @@ async def until(fact: Callable[[], object]) -> None:
 
 def hello(name: str | None = "shop.example", alpn: tuple[str, ...] = ("h2",)) -> bytes:
     return openssl_hello(name, alpn)
+
+
+def with_extension(data: bytes, kind: int, body: bytes) -> bytes:
+    """The handshake message of a hello of one record, with one more extension at the end, or that one replaced."""
+    message = bytearray(data[5:])
+    at = 4 + 2 + 32 + 1 + message[38]
+    at += 2 + int.from_bytes(message[at : at + 2], "big")
+    at += 1 + message[at] + 2
+    kept, rest = b"", bytes(message[at:])
+    while rest:
+        size = 4 + int.from_bytes(rest[2:4], "big")
+        if int.from_bytes(rest[:2], "big") != kind:
+            kept += rest[:size]
+        rest = rest[size:]
+    kept += kind.to_bytes(2, "big") + len(body).to_bytes(2, "big") + body
+    head = bytes(message[4 : at - 2]) + len(kept).to_bytes(2, "big")
+    return b"\x01" + (len(head) + len(kept)).to_bytes(3, "big") + head + kept
+
+
+def in_records(message: bytes, size: int = 1 << 14) -> bytes:
+    """A handshake message in records of `size` bytes."""
+    pieces = [message[at : at + size] for at in range(0, len(message), size)]
+    return b"".join(b"\x16\x03\x01" + len(piece).to_bytes(2, "big") + piece for piece in pieces)

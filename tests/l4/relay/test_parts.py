@@ -17,7 +17,7 @@ from lbcore.l4.relay.router import Router, patterns
 from lbcore.wire import tls_hello
 from lbcore.wire.errors import Malformed
 from lbcore.wire.proxy_protocol import Header, Inet, encode
-from tests.l4.relay.stage import hello
+from tests.l4.relay.stage import hello, in_records, with_extension
 
 WEB = Pool("web", [Target("127.0.0.1:1")])
 GOOD = Options([Listener("web")], [WEB])
@@ -112,24 +112,8 @@ def test_bytes_without_sense_end_an_opening_and_never_crash_it(data, cuts):
 
 def test_a_post_quantum_hello_in_single_bytes():
     """1216 bytes of key share, cut into records of 100 bytes and fed byte by byte."""
-    message = hello()[5:]
-    at = message.index(b"\x00\x33")  # the key_share extension
-    size = int.from_bytes(message[at + 2 : at + 4], "big")
     share = b"\x11\xec" + (1216).to_bytes(2, "big") + bytes(1216)
-    body = (len(share)).to_bytes(2, "big") + share
-    message = message[:at] + b"\x00\x33" + len(body).to_bytes(2, "big") + body + message[at + 4 + size :]
-    grown = len(body) - size
-    message = bytearray(message)
-    message[1:4] = (int.from_bytes(message[1:4], "big") + grown).to_bytes(3, "big")
-    extensions = 4 + 2 + 32 + 1 + message[38]
-    extensions += 2 + int.from_bytes(message[extensions : extensions + 2], "big")
-    extensions += 1 + message[extensions]
-    length = int.from_bytes(message[extensions : extensions + 2], "big") + grown
-    message[extensions : extensions + 2] = length.to_bytes(2, "big")
-    records = b"".join(
-        b"\x16\x03\x01" + len(piece).to_bytes(2, "big") + piece
-        for piece in (bytes(message[i : i + 100]) for i in range(0, len(message), 100))
-    )
+    records = in_records(with_extension(hello(), 51, len(share).to_bytes(2, "big") + share), 100)
     opening = Opening(proxy=False, hello=True)
     assert [opening.feed(bytes([byte])) for byte in records] == [False] * (len(records) - 1) + [True]
     assert opening.hello.server_name == "shop.example"

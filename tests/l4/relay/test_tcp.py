@@ -14,9 +14,9 @@ import pytest
 
 from lbcore.l4.relay import BadOptions, Limits, Listener, Options, Pool, Relay, Route, Target, Timeouts, sockets
 from lbcore.l4.relay.counters import TEXT, Reason
-from lbcore.wire import proxy_protocol
+from lbcore.wire import proxy_protocol, tls_hello
 from lbcore.wire.proxy_protocol import Header, Inet, encode
-from tests.l4.relay.stage import Backend, Program, hello, play, relay, talk, until
+from tests.l4.relay.stage import Backend, Program, hello, in_records, play, relay, talk, until, with_extension
 
 MEGABYTE = os.urandom(1 << 20)
 
@@ -307,6 +307,22 @@ def test_the_hello_decides_and_arrives_untouched_however_it_is_cut(size):
                     writer.write_eof()
                     assert await reader.read() == wanted + b"\n" + data + b"and more"
                     writer.close()
+
+    play(scene)
+
+
+def test_an_encrypted_hello_goes_by_its_outer_name_and_is_counted():
+    ech = b"\0" + bytes.fromhex("00010001 07 0020") + bytes(32) + bytes.fromhex("0010") + bytes(16)
+    data = in_records(with_extension(hello("front.example"), tls_hello.ECH, ech))
+
+    async def scene():
+        async with Backend("front") as front, Backend("plain") as plain:
+            pools = [Pool(b.name, [Target(b.address)]) for b in (front, plain)]
+            routes = [Route("front", names=["front.example"], ech=True), Route("plain", names=["front.example"])]
+            async with Relay(Options([Listener(routes=routes)], pools)) as running:
+                assert await talk(running.addresses[0], data) == b"front\n" + data
+                assert (await talk(running.addresses[0], hello("front.example"))).startswith(b"plain\n")
+                assert running.counters.ech == 1
 
     play(scene)
 
