@@ -5,8 +5,8 @@
 #   tier: 2
 #   minutes: 60
 #   memory_mb: 400
-#   after: [maglev]
-#   lab:
+#   after: [03-maglev]
+#   lab: 04-xdp-ladder
 # ---
 
 # %% [markdown]

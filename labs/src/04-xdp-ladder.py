@@ -9,7 +9,7 @@
 #   tier: 0
 #   minutes: 90
 #   memory_mb: 700
-#   after: [03-maglev]
+#   after: [06-kernel-fast-path]
 # ---
 
 # %% [markdown]
@@ -327,10 +327,10 @@ labs.xdp.real_traffic(balance, slots)
 # %% [markdown]
 # ## What you have built
 #
-# The bones of [Katran](https://github.com/facebookincubator/katran): parse, hash, look up, send, in the driver. What it
-# has on top: a flow table that outvotes the hash for connections it knows, an encapsulation that reaches backends on
-# other networks, health checks that rewrite the table from user space, and fragments and ICMP errors sent where their
-# connection is. The ladder itself follows the
+# The bones of [Katran](https://github.com/facebookincubator/katran): parse, hash, look up, send. By its README it has
+# on top a table of the sessions it has seen, which comes before the hash, and IPIP encapsulation, which reaches
+# backends behind routers. Like yours it sees one half of each connection and forwards no fragments; packets with IPv4
+# options, which yours can, it does not support. The ladder itself follows the
 # [xdp-tutorial](https://github.com/xdp-project/xdp-tutorial), which climbs it in C.
 #
 # ## As in an interview
@@ -364,7 +364,7 @@ labs.xdp.real_traffic(balance, slots)
 # **You rewrite the destination port as well. Which checksums change, and how do you mend them?**
 # <details><summary>Answer</summary>
 #
-# TCP's or UDP's: the port is in what it covers. The IPv4 header's does not. No need to read the data again: take the old
-# word out and put the new one in (RFC 1624), as in rung 5. A UDP checksum of 0 means that there is none: leave it.
+# TCP's or UDP's: the port is in what it covers. The IPv4 header's does not. No need to read the data again: take the
+# old word out and put the new one in (RFC 1624), as in rung 5. A UDP checksum of 0 means that there is none: leave it.
 #
 # </details>

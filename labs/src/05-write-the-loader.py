@@ -9,7 +9,7 @@
 #   tier: 0
 #   minutes: 90
 #   memory_mb: 700
-#   after: [01-what-each-layer-sees]
+#   after: [06-kernel-fast-path]
 # ---
 
 # %% [markdown]

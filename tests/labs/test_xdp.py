@@ -11,7 +11,7 @@ from lbcore.ebpf import kernel
 from lbcore.ebpf.compiler import Source
 from lbcore.ebpf.verifier import verify
 from lbcore.labs import xdp as lab
-from lbcore.labs.answers import xdp_balancing, xdp_counting, xdp_first_steps, xdp_forwarding, xdp_rewriting
+from lbcore.labs.answers import xdp_balancing, xdp_counting, xdp_first_steps, xdp_forwarding, xdp_parsing, xdp_rewriting
 from lbcore.labs.judge import Verdict
 from lbcore.labs.sandbox import plain
 from lbcore.labs.xdp import (
@@ -20,8 +20,8 @@ from lbcore.labs.xdp import (
     first_steps,
     forwarding,
     ladder,
+    live,
     parsing,
-    real_traffic,
     rewriting,
     stage,
 )
@@ -30,7 +30,7 @@ from tests import needs
 from tests.labs.notebook import cells, run_cell
 
 MODULES: tuple[ModuleType, ...] = (
-    xdp_first_steps, xdp_counting, xdp_rewriting, xdp_forwarding, xdp_balancing,
+    xdp_first_steps, xdp_counting, xdp_parsing, xdp_rewriting, xdp_forwarding, xdp_balancing,
 )  # fmt: skip
 RUNGS = ("pass", "drop", "count", "parse", "rewrite", "redirect", "balance")
 TABLES = {rung: maps for module in MODULES for rung, maps in getattr(module, "TABLES", {}).items()}
@@ -159,18 +159,18 @@ def test_slots_of_the_balancer_are_lab_01_s_table(seed):
 
 @needs.tier(2)
 def test_real_traffic_through_a_right_and_a_spraying_balancer():
-    right = real_traffic.real_traffic(xdp_balancing.balance_plain, xdp_balancing.slots)
+    right = live.real_traffic(xdp_balancing.balance_plain, xdp_balancing.slots)
     assert right.passed, right
-    assert not real_traffic.real_traffic(xdp_balancing.balance_in_turns, xdp_balancing.slots).passed
+    assert not live.real_traffic(xdp_balancing.balance_in_turns, xdp_balancing.slots).passed
 
 
 def test_real_traffic_says_why_there_is_none(monkeypatch):
     unchecked = xdp_balancing.balance_ports_unchecked
-    if real_traffic.machine().tier >= 2:
-        assert real_traffic.real_traffic(unchecked, xdp_balancing.slots).key == "rejected"
-    monkeypatch.setattr(real_traffic, "machine", lambda: type("Machine", (), {"tier": 0}))
-    assert real_traffic.real_traffic(unchecked, xdp_balancing.slots).key == "no_root"
-    assert "kernel" not in real_traffic.judges()
+    if live.machine().tier >= 2:
+        assert live.real_traffic(unchecked, xdp_balancing.slots).key == "rejected"
+    monkeypatch.setattr(live, "machine", lambda: type("Machine", (), {"tier": 0}))
+    assert live.real_traffic(unchecked, xdp_balancing.slots).key == "no_root"
+    assert "kernel" not in live.judges()
 
 
 def test_solution_passes_every_check_and_hidden_test():

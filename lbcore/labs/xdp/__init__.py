@@ -13,8 +13,8 @@ from lbcore.labs.xdp.drawings import (
 )
 from lbcore.labs.xdp.first_steps import check_drop, check_pass
 from lbcore.labs.xdp.forwarding import check_redirect
+from lbcore.labs.xdp.live import judges, real_traffic
 from lbcore.labs.xdp.parsing import check_parse
-from lbcore.labs.xdp.real_traffic import judges, real_traffic
 from lbcore.labs.xdp.rewriting import check_rewrite
 
 __all__ = [

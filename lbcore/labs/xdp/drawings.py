@@ -221,7 +221,7 @@ def show_redirect(program: Any, ports: Any) -> Drawing:
 
 def show_balance(program: Any, slots: Any) -> Drawing:
     """Six connections of six packets, each with its backend; and how many of 400 connections each backend has."""
-    talks = [balancing.conversation(f"198.51.100.{n}", 40000 + 7 * n) for n in range(1, 7)]
+    talks = [balancing.conversation(f"198.51.100.{n}", 40000 + 6 * n) for n in range(1, 7)]
     random = Random(5)
     crowd = [balancing.request(f"198.51.{random.randrange(256)}.9", random.randrange(1024, 65536)) for _ in range(400)]
     report = attempt(program, [*(one for talk in talks for one in talk), *crowd], slots, balancing.maglev())

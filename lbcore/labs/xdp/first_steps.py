@@ -17,11 +17,13 @@ from lbcore.labs.xdp.packets import ASSORTED, Packet, Traffic, cuts, each, udp
 PASS, DROP = "XDP_PASS", "XDP_DROP"
 IPV6 = 0x86DD
 SIX = udp("UDP over IPv6", source="[2001:db8::1]:40000", destination="[2001:db8::9]:53")
+OTHER = SIX.frame[:12] + b"\x88\xb5" + bytes(48)
+"""A frame of a type for experiments."""
 FALSE_FRIENDS = (
     udp("IPv4, with dd86 in its payload", payload=bytes.fromhex("86dddd86") * 4),
     Packet("a frame of type dd86", SIX.frame[:12] + b"\xdd\x86" + SIX.frame[14:]),
     Packet("IPv4 of identification 86dd", udp("", identification=IPV6).frame),
-    *(Packet(f"86dd at offset {at}", SIX.frame[:at].ljust(12, b"\2") + b"\x86\xdd" + bytes(48)) for at in (10, 13, 14)),
+    *(Packet(f"86dd at offset {at}", OTHER[:at] + b"\x86\xdd" + OTHER[at + 2 :]) for at in (10, 11, 13, 14)),
     Packet("a frame of type 86de", SIX.frame[:12] + b"\x86\xde" + SIX.frame[14:]),
     Packet("a frame of type 88dd", SIX.frame[:12] + b"\x88\xdd" + SIX.frame[14:]),
     Packet("IPv6, the header alone, nothing behind", SIX.frame[:14]),
