@@ -30,6 +30,13 @@ NEAR, FAR, FAR6 = ("10.0.0.11", "10.0.0.12"), ("10.9.0.11", "10.9.0.12"), ("2001
 BALANCER6 = "2001:db8::2"
 CLIENT_MAC, OUTSIDE_MAC, INSIDE_MAC, BALANCER_MAC, FAR_MAC = (f"02:00:00:00:00:0{n}" for n in (1, 2, 3, 4, 7))
 BACKEND_MACS = ("02:00:00:00:00:05", "02:00:00:00:00:06")
+NAMES = {
+    CLIENT_MAC: "client",
+    **dict.fromkeys((OUTSIDE_MAC, INSIDE_MAC, FAR_MAC), "router"),
+    BALANCER_MAC: "balancer",
+    **dict(zip(BACKEND_MACS, ("backend 1", "backend 2"), strict=True)),
+}
+"""Whose Ethernet addresses these are."""
 REQUEST = b"GET /logo.png HTTP/1.1\r\nHost: shop.example\r\n\r\n"
 REPLY_DATA = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\x89PNG"
 
@@ -191,6 +198,32 @@ def from_client(*, port: int = 40000, payload: bytes = b"", options: bytes = b""
         options=options,
         dont_fragment=dont_fragment,
     )
+
+
+def ends(frame: bytes) -> tuple[str, str]:
+    """Source and destination of the packet's own IP and TCP headers: ("198.51.100.7:40000", "203.0.113.80:80")."""
+    layers = labelled(frame)
+    ip, segment = (next(layer for layer in layers if layer.name in names) for names in (IP, ("tcp",)))
+    source, destination = (
+        f"{ip.field(end).text}:{segment.field(f'{end}_port').value}" for end in ("source", "destination")
+    )
+    return source, destination
+
+
+def received(stops: Iterable[Stop]) -> bytes:
+    """What the backend's stack sees of a walk's request: the last frame before its answer."""
+    frame = b""
+    for stop in stops:
+        if stop.name == "backend, out":
+            break
+        frame = stop.frame
+    return frame
+
+
+def next_hop(frame: bytes) -> str:
+    """Whose Ethernet address a frame is sent to."""
+    address = find(dissect(frame), "ethernet").field("destination").text
+    return NAMES[address]
 
 
 def routed(frame: bytes, source: str, destination: str) -> bytes:
