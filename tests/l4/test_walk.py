@@ -9,7 +9,7 @@ from lbcore.l4.forwarder import Forwarder, batch
 from lbcore.l4.walk import BALANCER, CLIENT, VIP, Site, ends, from_client, next_hop, opened, received, routed
 from lbcore.sim.exchange import exchange, totals
 from lbcore.wire.difference import changes, labelled
-from lbcore.wire.dissect import dissect, find, summary
+from lbcore.wire.dissect import dissect, summary
 
 MODES = pytest.mark.parametrize("mode", flags.NAMES)
 TUNNELS = ("ipip", "gre", "gue")
