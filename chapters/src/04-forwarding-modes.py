@@ -25,12 +25,12 @@ from collections import Counter
 
 from lbcore import measure, show
 from lbcore.l4 import core, flags
-from lbcore.l4.reasons import REPLY, Reason
-from lbcore.l4.walk import BALANCER_MAC, CLIENT, INSIDE_MAC, NEAR, VIP, Site, ends, from_client, next_hop, received, routed
+from lbcore.l4.reasons import REPLY
+from lbcore.l4.walk import CLIENT, VIP, Site, arriving, ends, icmp_too_big, next_hop, outer_ends, received, size_outside
 from lbcore.show.packet_walk import Page
 from lbcore.sim.exchange import exchange, totals
 from lbcore.testbed import direct
-from lbcore.wire import checksum, compose
+from lbcore.wire import checksum
 from lbcore.wire.dissect import dissect, find, summary
 
 # %% [markdown]
@@ -53,8 +53,7 @@ from lbcore.wire.dissect import dissect, find, summary
 # request arrives. We take the frame as it is, and ask what would happen if it went to a backend like that.
 
 # %%
-request = routed(from_client(payload=b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n"), INSIDE_MAC, BALANCER_MAC)
-summary(request)
+summary(arriving(payload=b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n"))
 
 # %%
 show.quiz(
@@ -130,7 +129,8 @@ find(dissect(bytes(forgot)), "tcp").field("checksum").text
 
 # %%
 answer = nat.answer(received(nat.walk()))
-show.table([("past the balancer", *ends(answer)), ("through it", *ends(nat.forward(answer)[1]))], ("way", "from", "to"))
+rows = [("past the balancer", *ends(answer)), ("through it", *ends(nat.forward(answer)[1]))]
+show.table(rows, ("way", "from", "to"))
 
 # %%
 show.quiz(
@@ -149,8 +149,7 @@ show.quiz(
 # each flow, made on the way in, needed on the way out. A balancer that does not have it passes a reply on as it is:
 
 # %%
-stranger = Site("nat", backend_port=8080)
-reason, same = stranger.forward(answer)
+reason, same = Site("nat", backend_port=8080).forward(answer)
 assert same == answer and nat.forward(answer)[0] == REPLY
 reason.name
 
@@ -177,7 +176,7 @@ show.predict(
 )
 
 # %%
-lent = {ends(full.forward(routed(from_client(port=p), INSIDE_MAC, BALANCER_MAC))[1]) for p in range(30000, 30200)}
+lent = {ends(full.forward(arriving(port=port))[1]) for port in range(30000, 30200)}
 assert len(lent) == 200 and core.PORTS == 65536 - 1024
 sorted(lent)[:3]
 
@@ -198,8 +197,8 @@ show.packet_steps(dsr, hint="count the stops: where is the balancer on the way b
 
 # %% [markdown]
 # Twelve bytes changed, no checksum. The packet that the backend's stack sees is the one that the client sent, down to
-# the hop count that the balancer left alone. So the backend must hold the virtual address itself, usually on its loopback
-# interface, and answers from it. The reply goes to the router, and the balancer never hears of it.
+# the hop count that the balancer left alone. So the backend must hold the virtual address itself, usually on its
+# loopback interface, and answers from it. The reply goes to the router, and the balancer never hears of it.
 #
 # "Layer 4 balancing is NAT" is the next misconception: nothing was translated here.
 #
@@ -238,7 +237,8 @@ ends(received(hopeful.walk()))
 # %% [markdown]
 # Could the balancer not write 8080 into the packet, with the checksum repaired? The packet would be taken. The answer
 # would come from port 8080, past the balancer, and nobody would turn it back. That is NAT without its way back. Linux's
-# `ipvsadm` refuses the idea quietly: for direct routing and tunnels it replaces a server's port by the service's.
+# [`ipvsadm`](https://git.kernel.org/pub/scm/utils/kernel/ipvsadm/ipvsadm.git) refuses the idea quietly: for direct
+# routing and tunnels it replaces a server's port by the service's.
 #
 # ## What DSR saves
 #
@@ -256,7 +256,7 @@ show.predict(
 
 # %% [markdown]
 # We count instead of arguing. `exchange` lists the packets of one connection: three to open it, data in segments of
-# up to 1448 bytes, one acknowledgment for every two segments, three to close. `carry` takes them through the balancer.
+# a size that fits, one acknowledgment for every two segments, three to close. `carry` takes them through the balancer.
 
 # %%
 page = list(exchange(700, 30_000))
@@ -272,10 +272,12 @@ through, {what: f"{share:.0%}" for what, share in saved.items()}
 
 # %%
 talks = {"tiny API": (500, 300), "JSON": (700, 2000), "page": (700, 30_000), "video": (700, 4_000_000)}
-talks["upload of a video"] = (4_000_000, 300)
-rows = [(name, *talk, f"{totals(*talk).bytes_saved:.0%}", f"{totals(*talk).packets_saved:.0%}") for name, talk in talks.items()]
+counts = {name: totals(*talk) for name, talk in (talks | {"upload of a video": (4_000_000, 300)}).items()}
+rows = [
+    (name, t.bytes_in, t.bytes_out, f"{t.bytes_saved:.0%}", f"{t.packets_saved:.0%}") for name, t in counted.items()
+]
 assert [row[3] for row in rows] == ["39%", "68%", "95%", "98%", "2%"]
-show.table(rows, ("conversation", "request (bytes)", "response (bytes)", "bytes saved", "packets saved"))
+show.table(rows, ("conversation", "bytes in", "bytes out", "bytes saved", "packets saved"))
 
 # %%
 sizes = [100, 300, 1000, 3000, 10_000, 30_000, 100_000, 1_000_000, 10_000_000]
@@ -288,8 +290,8 @@ def saving(request=700, segments_per_ack=2):
         {"bytes": [100 * t.bytes_saved for t in found], "packets": [100 * t.packets_saved for t in found]},
         x_label="response (bytes)", y_label="kept off the balancer (%)", x_log=True,
         title="DSR saves nearly all bytes of large responses, and not nearly all packets",
-        alt="Share of traffic that direct server return keeps off the balancer, against the response's size. Bytes rise "
-        "from about a third to nearly all; packets level off far below.",
+        alt="Share of traffic that direct server return keeps off the balancer, against the response's size. Bytes "
+        "rise from about a third to nearly all; packets level off far below.",
     )  # fmt: skip
 
 
@@ -313,10 +315,9 @@ show.explore(
 
 # %%
 views = {mode: Site(mode) for mode in ("nat", "dsr")}
-for site in views.values():
-    site.carry(page)
-show.table([(mode, *map(int, site.balancer.tables.vip_counters[0])) for mode, site in views.items()],
-           ("mode", "packets in", "bytes in", "reply packets", "reply bytes"))  # fmt: skip
+counters = {mode: (site.carry(page), site.balancer.tables.vip_counters[0]) for mode, site in views.items()}
+rows = [(mode, *map(int, numbers)) for mode, (_, numbers) in counters.items()]
+show.table(rows, ("mode", "packets in", "bytes in", "reply packets", "reply bytes"))
 
 # %% [markdown]
 # The second zero would be a zero as well if every reply got lost. A DSR balancer cannot tell a backend that answers
@@ -349,13 +350,12 @@ show.explore(
 # header. How many different ones do they see for 200 clients' connections?
 
 # %%
-different = {}
-for mode in ("ipip", "gre", "gue"):
+different = {mode: Counter() for mode in ("ipip", "gre", "gue")}
+for mode, seen in different.items():
     site = Site(mode)
-    out = [site.forward(routed(from_client(port=p), INSIDE_MAC, BALANCER_MAC))[1] for p in range(30000, 30200)]
-    different[mode] = len({tuple(frame[26:38]) if mode == "gue" else tuple(frame[26:34]) for frame in out})
-assert different["ipip"] == different["gre"] == 2 and different["gue"] > 190
-different
+    seen.update(outer_ends(site.forward(arriving(port=port))[1]) for port in range(30000, 30200))
+assert len(different["ipip"]) == len(different["gre"]) == 2
+{mode: len(seen) for mode, seen in different.items()}
 
 # %% [markdown]
 # Two: one for each backend, so one link and one core would carry all of a backend's traffic. GUE puts bits of the
@@ -364,27 +364,19 @@ different
 #
 # There is a second filter to know of. A backend in another data centre answers from an address that is not of its
 # network. Routers that drop such packets are doing what they should against forgery
-# ([BCP 38](https://www.rfc-editor.org/rfc/rfc2827)). So "tunnels work across data centres" holds where the routers agree.
+# ([BCP 38](https://www.rfc-editor.org/rfc/rfc2827)). So "tunnels work across data centres" holds where the routers
+# agree.
 #
 # ## Twenty bytes too many
 #
 # Back to the upload. A link has a largest packet, its *MTU*, 1500 bytes on plain Ethernet. TCP's two ends
 # agree on segments that just fit: 1460 bytes of data and 40 of headers. Neither knows of the tunnel.
 
-
 # %%
-def outside(mode, far6, data):
-    """Bytes of the IP packet that leaves the balancer for so many bytes of data."""
-    frame = routed(from_client(payload=bytes(data)), INSIDE_MAC, BALANCER_MAC)
-    return len(Site(mode, far6=far6).forward(frame)[1]) - 14
-
-
 kinds = [(mode, False) for mode in flags.NAMES] + [(mode, True) for mode in ("ipip", "gre", "gue")]
-rows = []
-for mode, far6 in kinds:
-    added = outside(mode, far6, 1000) - 1040
-    rows.append((mode + " over IPv6" * far6, added, 1460 - added, outside(mode, far6, 1460)))
-    assert outside(mode, far6, 1460 - added) == 1500
+added = {(mode, six): size_outside(mode, 1000, far6=six) - 1040 for mode, six in kinds}
+assert all(size_outside(mode, 1460 - more, far6=six) == 1500 for (mode, six), more in added.items())
+rows = [(mode + " over IPv6" * six, more, 1460 - more, 1500 + more) for (mode, six), more in added.items()]
 show.table(rows, ("mode", "bytes added", "largest data in 1500", "a full packet becomes"))
 
 # %% [markdown]
@@ -397,43 +389,36 @@ show.table(rows, ("mode", "bytes added", "largest data in 1500", "a full packet 
 # And if the balancer's own link could carry it, but not one behind a router? Then the router reads the outer header:
 
 # %%
-full_size = routed(from_client(payload=bytes(1460)), INSIDE_MAC, BALANCER_MAC)
-outer, inner = [layer for layer in dissect(Site("ipip").forward(full_size)[1]) if layer.name == "ipv4"]
+_, left = Site("ipip").forward(arriving(payload=bytes(1460)))
+outer, inner = [layer for layer in dissect(left) if layer.name == "ipv4"]
 [(name, outer.field(name).text, inner.field(name).text) for name in ("dont_fragment", "identification")]
 
 # %% [markdown]
 # The client forbade fragments. The outer header, in Katran's layout, allows them, though RFC 2003 (section 3.1) wants
 # the bit copied. So a router may cut the packet in two, and the backend has to put it together again. If it
 # were set, the router would report to the outer source: the balancer, whose host knows nothing of any connection.
-# Two remedies work, and Katran's authors name both
+# Katran's authors name three remedies
 # ([issue 82](https://github.com/facebookincubator/katran/issues/82)): a larger MTU on all links between balancer and
-# backends, or backends that announce a smaller segment size (*MSS*) in their SYN-ACK, so that clients never send more.
-# On Linux that is a route's `advmss`: 1440 for IPIP, 1436 for GRE, from the table above.
+# backends; backends that announce a smaller segment size (*MSS*) in their SYN-ACK, so that clients never send more;
+# or a balancer built to answer large packets with an ICMP error itself. For the second,
+# on Linux, there is a route's `advmss`: 1440 for IPIP, 1436 for GRE, from the table above.
 #
 # ## Errors must find their flow
 #
-# The opposite direction has small links, too. A router near the client cannot forward a backend's large packet. It sends
-# an ICMP error, *fragmentation needed*, to the packet's source. In every mode that is the virtual address, so the
+# The opposite direction has small links, too. A router near the client cannot forward a backend's large packet. It
+# sends an ICMP error, *fragmentation needed*, to the packet's source. In every mode that is the virtual address, so the
 # error arrives at the balancer. Its own addresses say nothing of the flow: the sender is that router. Its ports? ICMP
 # has none. But an error quotes the packet that it is about.
 
-
 # %%
-def too_big(port):
-    """A router's error about a packet from the virtual address to the client's port."""
-    about = compose.tcp_frame(source=f"{VIP}:80", destination=f"{CLIENT}:{port}")[14:]
-    return compose.icmp_frame(source="192.0.2.1", destination=VIP, type=3, code=4, sequence=1400, payload=about[:28],
-                              destination_mac=BALANCER_MAC, source_mac=INSIDE_MAC)  # fmt: skip
-
-
-summary(too_big(40000))
+summary(icmp_too_big(port=40000, mtu=1400))
 
 # %%
 ports = range(30000, 30200)
-to = {p: next_hop(dsr.forward(routed(from_client(port=p), INSIDE_MAC, BALANCER_MAC))[1]) for p in ports}
-errors = {p: next_hop(dsr.forward(too_big(p))[1]) for p in ports}
-assert to == errors
-Counter(to.values())
+flows = [next_hop(dsr.forward(arriving(port=port))[1]) for port in ports]
+errors = [next_hop(dsr.forward(icmp_too_big(port=port, mtu=1400))[1]) for port in ports]
+assert flows == errors
+Counter(flows)
 
 # %% [markdown]
 # Each error went where its flow goes, although all 200 come from one router. A balancer that hashed the error's own
@@ -442,9 +427,8 @@ Counter(to.values())
 # backend does not recognise its own packet.
 
 # %%
-nat.forward(routed(from_client(), INSIDE_MAC, BALANCER_MAC))
-_, translated = nat.forward(too_big(40000))
-assert "wrong" not in str(dissect(translated)) and "quoted tcp" in [layer.name for layer in dissect(translated)]
+_, translated = nat.forward(icmp_too_big(port=40000, mtu=1400))
+assert "wrong" not in str(dissect(translated))
 summary(translated)
 
 # %% [markdown]
@@ -460,46 +444,48 @@ def asked(mode):
     stops = site.walk()
     client, here = ends(received(stops))
     answer = next(stop.frame for stop in stops if stop.name == "backend, out")
-    return (mode, "yes" if client.startswith(CLIENT) else "no", here, "yes" if here.endswith("8080") else "no",
-            "yes" if here.startswith(VIP) else "no", "yes" if site.tunnel else "no", next_hop(answer))  # fmt: skip
+    said = (client.startswith(CLIENT), here.endswith("8080"), here.startswith(VIP), site.tunnel)
+    return (mode, here, *("yes" if one else "no" for one in said), next_hop(answer))
 
 
-table = {mode: asked(mode) for mode in flags.NAMES}
-assert [mode for mode, row in table.items() if row[1] == "no"] == ["full_nat"]
-assert [mode for mode, row in table.items() if row[3] == "yes"] == ["nat", "full_nat"]
-show.table(table.values(), ("mode", "client's address seen", "packet is for", "port translated", "VIP on the backend",
-                            "must open a tunnel", "answer goes to the"))  # fmt: skip
+# %%
+rows = [asked(mode) for mode in flags.NAMES]
+assert [row[0] for row in rows if row[2] == "no"] == ["full_nat"]
+assert [row[0] for row in rows if row[3] == "yes"] == ["nat", "full_nat"]
+columns = ("client seen", "port translated", "VIP on backend", "tunnel to open", "answer goes to the")
+show.table(rows, ("mode", "packet is for", *columns))
 
 # %% [markdown]
-# Read it by columns, as a checklist. *VIP on the backend* brings `arp_ignore` and `arp_announce` with it where the
-# balancer shares the segment. *Must open a tunnel* brings a tunnel device, a smaller MSS, and, as packets now come in by
+# Read it by columns, as a checklist. *VIP on backend* brings `arp_ignore` and `arp_announce` with it where the
+# balancer shares the segment. *Tunnel to open* brings a tunnel device, a smaller MSS, and, as packets now come in by
 # an interface that no route to the client uses, `rp_filter` off or loose. *The answer goes to the balancer* means its
 # capacity is that of both directions.
 #
 # ## Summary
 #
-# - Three locks: Ethernet address, IP address, port. A mode says which of them the balancer opens, and which the backend.
+# - Three locks: Ethernet address, IP address, port. A mode says which of them the balancer opens, and which the
+#   backend.
 # - NAT rewrites the destination, repairs two checksums from the words that changed, and needs the replies to come back
 #   through it. Full NAT gets them for certain, and pays with the client's address and with ports.
-# - DSR changes Ethernet addresses only. Backends hold the virtual address and keep silent about it. No port translation,
-#   no changed response, no view of replies.
-# - It saves the bytes towards the client: nearly all for downloads, nearly none for uploads, and at most about two thirds
-#   of packets with usual acknowledgments.
+# - DSR changes Ethernet addresses only. Backends hold the virtual address and keep silent about it. No port
+#   translation, no changed response, no view of replies.
+# - It saves the bytes towards the client: nearly all for downloads, nearly none for uploads, and at most about two
+#   thirds of packets with usual acknowledgments.
 # - Tunnels carry DSR across routers, for 20 to 48 bytes a packet. Mind MTU and MSS, or small things work and
 #   large ones hang.
 # - ICMP errors belong to the flow that they quote.
 #
 # ## Exercises
 #
-# 1. A backend sees packets from clients with a hop count of 63 by DSR, of 62 by NAT. Why, and what would tell you that a
-#    colleague's "transparent" balancer is a proxy?
+# 1. A backend sees packets from clients with a hop count of 63 by DSR, of 62 by NAT. Why, and what would tell you
+#    that a colleague's "transparent" balancer is a proxy?
 #    <details><summary>Solution</summary>
 #    A translator is a router and counts a hop; DSR does not touch the packet. A proxy's packets are its own: the hop
 #    count, TCP options and sequence numbers start at the proxy, whatever address they bear.</details>
 # 2. Why can a SYN-ACK's MSS save a tunnel, but not a UDP service?
 #    <details><summary>Solution</summary>
-#    MSS is an agreement of TCP. A UDP sender learns of a smaller path only from ICMP errors, or by trying, as QUIC does.
-#    So for UDP the links between balancer and backend need the larger MTU.</details>
+#    MSS is an agreement of TCP. A UDP sender learns of a smaller path only from ICMP errors, or by trying, as QUIC
+#    does. So for UDP the links between balancer and backend need the larger MTU.</details>
 # 3. Compute the saving of an exchange with `mss=8948` (jumbo frames). Bytes or packets: which changes more?
 #    <details><summary>Solution</summary>
 #    <code>totals(700, 30_000, mss=8948)</code>: the share of bytes rises a little, as fewer headers and acknowledgments
@@ -508,8 +494,8 @@ show.table(table.values(), ("mode", "client's address seen", "packet is for", "p
 #    <details><summary>Solution</summary>
 #    More source addresses; more backend addresses or ports (the same host may listen on several); fewer
 #    connections, by keeping them open and reusing them, which needs a proxy.</details>
-# 5. Let a client's packet arrive with a hop count of 1, in `nat` and in `dsr`. What does the data plane do, and is either
-#    wrong?
+# 5. Let a client's packet arrive with a hop count of 1, in `nat` and in `dsr`. What does the data plane do, and is
+#    either wrong?
 #    <details><summary>Solution</summary>
 #    Set <code>frame[22] = 1</code> and repair the IP checksum. NAT drops it (<code>TTL</code>), as a router must. DSR
 #    forwards: on the same segment nothing is routed. The packet has arrived.</details>
@@ -517,20 +503,21 @@ show.table(table.values(), ("mode", "client's address seen", "packet is for", "p
 # ## Interview questions
 #
 # **"How does DSR work?"**
-# *Weak:* "The response bypasses the balancer." *Strong:* only the destination's Ethernet address is rewritten; the VIP is
-# on the backend's loopback, with ARP silenced; the backend answers from the VIP. Hence one segment or a tunnel, the
-# same port, and half a view.
+# *Weak:* "The response bypasses the balancer." *Strong:* only the destination's Ethernet address is rewritten; the
+# VIP is on the backend's loopback, with ARP silenced; the backend answers from the VIP. Hence one segment or a
+# tunnel, the same port, and half a view.
 #
 # **"Do L4 balancers preserve the client's address?"**
-# *Weak:* "Yes, L7 ones do not." *Strong:* asks for the mode. NAT of the destination, DSR and tunnels do; full NAT and TCP
-# proxies do not, unless they spoof or say it in a PROXY protocol header.
+# *Weak:* "Yes, L7 ones do not." *Strong:* asks for the mode. NAT of the destination, DSR and tunnels do; full NAT and
+# TCP proxies do not, unless they spoof or say it in a PROXY protocol header.
 #
 # **"How much does DSR save?"**
-# *Weak:* "90 %." *Strong:* the share of bytes that go to the client, so it depends on the response; fewer of the packets;
-# nothing for uploads. Gives an example with numbers.
+# *Weak:* "90 %." *Strong:* the share of bytes that go to the client, so it depends on the response; fewer of the
+# packets; nothing for uploads. Gives an example with numbers.
 #
 # **"After moving to IPIP, small requests work and large uploads hang. Why?"**
-# *Weak:* "A firewall." *Strong:* 1500 plus 20. The full packets of uploads are too large inside. Checks with `ping -M do
+# *Weak:* "A firewall." *Strong:* 1500 plus 20. The full packets of uploads are too large inside. Checks with `ping -M
+# do
 # -s`, then lowers the advertised MSS or raises the inner MTU; asks whether ICMP errors reach anyone.
 #
 # ## Sources

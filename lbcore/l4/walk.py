@@ -20,12 +20,12 @@ from lbcore.l4 import core, flags, tables
 from lbcore.l4.config import Backend, Balancer, Config, Service, ethernet_of
 from lbcore.l4.nat import hop
 from lbcore.l4.reasons import FORWARDED, REPLY, Reason
-from lbcore.wire import compose, ethernet, tcp
-from lbcore.wire.difference import IP, labelled
+from lbcore.wire import compose, ethernet, icmp, ipv4, tcp
+from lbcore.wire.difference import ENDS, IP, labelled
 from lbcore.wire.dissect import dissect, find
 from lbcore.wire.seam import Frame, advance, view
 
-CLIENT, VIP, BALANCER = "198.51.100.7", "203.0.113.80", "10.0.0.2"
+CLIENT, VIP, BALANCER, CLIENTS_ROUTER = "198.51.100.7", "203.0.113.80", "10.0.0.2", "192.0.2.1"
 NEAR, FAR, FAR6 = ("10.0.0.11", "10.0.0.12"), ("10.9.0.11", "10.9.0.12"), ("2001:db8:9::11", "2001:db8:9::12")
 BALANCER6 = "2001:db8::2"
 CLIENT_MAC, OUTSIDE_MAC, INSIDE_MAC, BALANCER_MAC, FAR_MAC = (f"02:00:00:00:00:0{n}" for n in (1, 2, 3, 4, 7))
@@ -139,15 +139,15 @@ class Site:
     def carry(self, segments: Iterable[tuple[bool, int, int]], *, port: int = 40000) -> tuple[int, int]:
         """A whole conversation: (packets, bytes of frames) that the balancer sends on.
 
-        segments: (from the client, bytes of TCP options, bytes of data) each.
+        segments: (from the client, bytes of TCP options, bytes of data) each; the client begins.
         """
-        first = self._forwarded(routed(from_client(port=port), INSIDE_MAC, BALANCER_MAC), FORWARDED)
-        seen = opened(self._at_backend(first)) if self.tunnel else first
-        sizes = []
+        seen, sizes = b"", []
         for inbound, options, data in segments:
             if inbound:
-                sent = from_client(port=port, payload=bytes(data), options=bytes(options))
-                sizes.append(len(self._forwarded(routed(sent, INSIDE_MAC, BALANCER_MAC), FORWARDED)))
+                sent = arriving(port=port, payload=bytes(data), options=bytes(options))
+                left = self._forwarded(sent, FORWARDED)
+                seen = seen or left
+                sizes.append(len(left))
             elif self.both_ways:
                 sizes.append(len(self._forwarded(self.answer(seen, bytes(data), bytes(options)), REPLY)))
         return len(sizes), sum(sizes)
@@ -184,7 +184,7 @@ ANSWER = {
 """What the backend does."""
 
 
-def from_client(*, port: int = 40000, payload: bytes = b"", options: bytes = b"", dont_fragment: bool = True) -> bytes:
+def from_client(*, port: int = 40000, payload: bytes = b"", options: bytes = b"") -> bytes:
     """A segment from the client to the virtual address, as it leaves the client."""
     return compose.tcp_frame(
         source=f"{CLIENT}:{port}",
@@ -196,8 +196,32 @@ def from_client(*, port: int = 40000, payload: bytes = b"", options: bytes = b""
         acknowledgment=7000,
         payload=payload,
         options=options,
-        dont_fragment=dont_fragment,
     )
+
+
+def arriving(*, port: int = 40000, payload: bytes = b"", options: bytes = b"") -> bytes:
+    """The same as it arrives at the balancer."""
+    return routed(from_client(port=port, payload=payload, options=options), INSIDE_MAC, BALANCER_MAC)
+
+
+def icmp_too_big(*, port: int = 40000, mtu: int = 1400) -> bytes:
+    """A router's error about a reply to the client's port, as it arrives: it quotes the IP header and 8 bytes more."""
+    reply = compose.tcp_frame(source=f"{VIP}:80", destination=f"{CLIENT}:{port}")[ethernet.LENGTH :]
+    return compose.icmp_frame(
+        source=CLIENTS_ROUTER,
+        destination=VIP,
+        type=icmp.UNREACHABLE,
+        code=4,
+        sequence=mtu,
+        payload=reply[: ipv4.LENGTH + 8],
+        source_mac=INSIDE_MAC,
+        destination_mac=BALANCER_MAC,
+    )
+
+
+def size_outside(mode: str, data: int, *, far6: bool = False) -> int:
+    """Bytes of the IP packet that a balancer sends on for a client's segment with so many bytes of data."""
+    return len(Site(mode, far6=far6).forward(arriving(payload=bytes(data)))[1]) - ethernet.LENGTH
 
 
 def ends(frame: bytes) -> tuple[str, str]:
@@ -208,6 +232,12 @@ def ends(frame: bytes) -> tuple[str, str]:
         f"{ip.field(end).text}:{segment.field(f'{end}_port').value}" for end in ("source", "destination")
     )
     return source, destination
+
+
+def outer_ends(frame: bytes) -> tuple[str, ...]:
+    """What a router sees of a tunnelled frame: the outer addresses, and ports if there is a UDP header."""
+    outer = [layer for layer in labelled(frame) if layer.name.startswith("outer ")]
+    return tuple(field.text for layer in outer for field in layer.fields if field.name in ENDS)
 
 
 def received(stops: Iterable[Stop]) -> bytes:

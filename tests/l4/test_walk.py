@@ -6,7 +6,22 @@ import pytest
 
 from lbcore.l4 import flags
 from lbcore.l4.forwarder import Forwarder, batch
-from lbcore.l4.walk import BALANCER, CLIENT, VIP, Site, ends, from_client, next_hop, opened, received, routed
+from lbcore.l4.reasons import Reason
+from lbcore.l4.walk import (
+    BALANCER,
+    CLIENT,
+    VIP,
+    Site,
+    arriving,
+    ends,
+    from_client,
+    icmp_too_big,
+    next_hop,
+    opened,
+    outer_ends,
+    received,
+    routed,
+)
 from lbcore.sim.exchange import exchange, totals
 from lbcore.wire.difference import changes, labelled
 from lbcore.wire.dissect import dissect, summary
@@ -81,6 +96,18 @@ def test_the_compiled_forwarder_walks_alike(mode):
         frames, lengths = batch([frame])
         _, starts, lengths = compiled.process(frames, lengths, now=1)
         assert plain.forward(frame)[1] == frames[0, starts[0] : starts[0] + lengths[0]].tobytes()
+
+
+@MODES
+def test_errors_go_where_their_flow_goes(mode):
+    site = Site(mode, backend_port=8080)
+    for port in range(40000, 40032):
+        _, sent = site.forward(arriving(port=port))
+        reason, error = site.forward(icmp_too_big(port=port))
+        assert reason == Reason.FORWARDED
+        assert next_hop(error) == next_hop(sent)
+        assert outer_ends(error)[:2] == outer_ends(sent)[:2]
+        assert all("wrong" not in field.text for layer in labelled(error) for field in layer.fields)
 
 
 def test_full_nat_lends_an_address_and_refuses_what_it_never_sent():
