@@ -50,6 +50,10 @@ NUMBA_SAYS = (
     (r">>> contains\((map '\w+')", "`in` does not ask {}: its lookup(key) gives (found, value)"),
     (r"<function (\w+) at[\s\S]*missing a required argument: '(\w+)'", "{0} lacks its argument {1!r}"),
     (r"expected (\d+), got (\d+)", "{} names for {} values"),
+    (
+        r"^(?:AssertionError)?$",
+        "numba says no word of it; a named tuple made with keywords does that, for one",
+    ),
     (r"Int value is too large: (-?\d+)", "{} has more than 64 bits: longer numbers are several words"),
     (r"<function _empty_string", "this is a string: a program has only numbers (printk takes a literal)"),
     (r"Unknown attribute '(\w+)' of type Module\(<module '(\w+)'", "{1}.{0} is not for programs: " + HAVE),
@@ -108,10 +112,6 @@ def errors_of(function: Callable[..., Any]) -> Iterator[None]:
     except Refused as error:
         code = function.__code__
         raise CompileError(code.co_filename, code.co_firstlineno, _words(str(error), LLVM_SAYS)) from None
-    except AssertionError as error:  # numba's own: it gives up without a word about where
-        code = function.__code__
-        why = "numba gives up somewhere in this function; it cannot take named tuples made with keywords, for one"
-        raise CompileError(code.co_filename, code.co_firstlineno, why) from error
 
 
 def rejection(rejected: Rejected) -> CompileError:
