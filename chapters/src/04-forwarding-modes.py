@@ -321,7 +321,7 @@ rows = [(mode, *map(int, numbers)) for mode, (_, numbers) in counters.items()]
 show.table(rows, ("mode", "packets in", "bytes in", "reply packets", "reply bytes"))
 
 # %% [markdown]
-# The second zero would be a zero as well if every reply got lost. A DSR balancer cannot tell a backend that answers
+# Those zeros would be zeros as well if every reply got lost. A DSR balancer cannot tell a backend that answers
 # from one whose way back is cut, so its health checks must ask by themselves, and by the same way: to the virtual
 # address on each backend.
 #
@@ -412,12 +412,11 @@ outer, inner = [layer for layer in dissect(left) if layer.name == "ipv4"]
 # has none. But an error quotes the packet that it is about.
 
 # %%
-summary(icmp_too_big(port=40000, mtu=1400))
+summary(icmp_too_big(port=40000))
 
 # %%
-ports = range(30000, 30200)
-flows = [next_hop(dsr.forward(arriving(port=port))[1]) for port in ports]
-errors = [next_hop(dsr.forward(icmp_too_big(port=port, mtu=1400))[1]) for port in ports]
+flows = [next_hop(dsr.forward(arriving(port=port))[1]) for port in range(30000, 30200)]
+errors = [next_hop(dsr.forward(icmp_too_big(port=port))[1]) for port in range(30000, 30200)]
 assert flows == errors
 Counter(flows)
 
@@ -428,7 +427,7 @@ Counter(flows)
 # backend does not recognise its own packet.
 
 # %%
-_, translated = nat.forward(icmp_too_big(port=40000, mtu=1400))
+_, translated = nat.forward(icmp_too_big(port=40000))
 assert "wrong" not in str(dissect(translated))
 summary(translated)
 
