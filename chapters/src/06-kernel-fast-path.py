@@ -84,9 +84,9 @@ print(bytecode)
 # %% [markdown]
 # Read it against the Python. `r1` holds the address of the *context*: a small structure that says where the packet
 # begins (`+0`) and ends (`+4`). The third, fourth and sixth instructions are `need(p, 38)`: the address 38 bytes in
-# must not lie behind the end. The verdict is whatever `r0` holds at `exit` (`w0` is its lower half). Seven lines of Python
-# have become eighteen instructions, and no call is left. The last two stand behind the exit: the compiler has put one
-# way there, and it jumps back.
+# must not lie behind the end. The verdict is whatever `r0` holds at `exit` (`w0` is its lower half). Seven lines of
+# Python have become eighteen instructions, and no call is left. The last two stand behind the exit: the compiler has
+# put one way there, and it jumps back.
 #
 # One number looks wrong.
 
