@@ -6,7 +6,7 @@
 #   minutes: 60
 #   memory_mb: 400
 #   after: [maglev]
-#   lab:
+#   lab: 02-the-packet-walk
 # ---
 
 # %% [markdown]

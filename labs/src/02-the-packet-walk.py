@@ -75,7 +75,7 @@ assert labs.nat.check_update(update, seed=2026).passed
 #
 # Send a frame to a backend: write `address` (4 bytes) over its IP destination and `port` over its destination port,
 # count the hop, and repair both checksums. TCP's covers the two IP addresses as well; the IP header's covers the hop
-# count, in one word with byte 23. Leave everything else as it is. A frame whose hop count is 1 or 0 goes nowhere: `None`.
+# count, in one word with byte 23. Leave everything else as it is. With a hop count of 1 or 0 it goes nowhere: `None`.
 
 
 # %%
@@ -150,8 +150,8 @@ assert labs.nat.check_udp(repair_udp, seed=2026).passed
 # ## Exercise 4 · The way back
 #
 # The backend answers the client, and the answer comes by your translator. `ways` says what became of which flow: its
-# keys are bytes 26 to 37 of a reply (both addresses, both ports), its values `(address, port)` of the virtual end. Write
-# that over the *source*, count the hop, repair the checksums. A frame of no known flow, or with no hop left: `None`.
+# keys are bytes 26 to 37 of a reply (both addresses, both ports), its values `(address, port)` of the virtual end.
+# Write that over the *source*, count the hop, repair the checksums. A frame of no known flow, or with no hop left: `None`.
 
 
 # %%

@@ -168,10 +168,17 @@ def translate_cases(seed: int) -> list[Case]:
     return [Case((frame, bytes([10, 0, 0, rng.randrange(1, 255)]), rng.randrange(1, 65536))) for frame in frames(seed)]
 
 
-def whole_frame(answer: Any, frame: bytes, *_: Any) -> str | None:
-    """None, or a frame of the same length."""
+def ends_here(frame: bytes, *rest: Any) -> bool:
+    """Has a frame no hop left, or (for replies, whose second argument are ways) no flow?"""
+    return frame[TTL] <= 1 or (isinstance(rest[0], dict) and frame[SOURCE : PORTS + 4] not in rest[0])
+
+
+def whole_frame(answer: Any, frame: bytes, *rest: Any) -> str | None:
+    """None where the way ends, else a frame of the same length."""
+    if ends_here(frame, *rest):
+        return None if answer is None else "This frame goes nowhere: give back None."
     if answer is None:
-        return "Your function gives back None for a frame that has hops left: is there a `return` at its end?"
+        return "Your function gives back None for a frame that has to go on: is there a `return` at its end?"
     if not isinstance(answer, bytes):
         return "Give back the frame: bytes, or a bytearray."
     if len(answer) != len(frame):
@@ -183,6 +190,8 @@ def elsewhere(places: set[int], words: str) -> Any:
     """A property: nothing changes but the bytes at `places`."""
 
     def broken(answer: Any, frame: bytes, *_: Any) -> str | None:
+        if answer is None:
+            return None
         strange = [at for at, (a, b) in enumerate(zip(frame, answer, strict=True)) if a != b and at not in places]
         return f"Byte {strange[0]} has changed. Only {words} may." if strange else None
 
