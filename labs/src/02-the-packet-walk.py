@@ -151,7 +151,7 @@ assert labs.nat.check_udp(repair_udp, seed=2026).passed
 #
 # The backend answers the client, and the answer comes by your translator. `ways` says what became of which flow: its
 # keys are bytes 26 to 37 of a reply (both addresses, both ports), its values `(address, port)` of the virtual end.
-# Write that over the *source*, count the hop, repair the checksums. A frame of no known flow, or with no hop left: `None`.
+# Write that over the *source*, count the hop, repair the checksums. Without a known flow, or a hop left: `None`.
 
 
 # %%
