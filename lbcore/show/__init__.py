@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lbcore.show.machine_stepper import machine_steps
     from lbcore.show.packet_diagram import Span, packet
     from lbcore.show.packet_inspector import inspector
+    from lbcore.show.packet_walk import packet_steps
     from lbcore.show.questions import predict, quiz
     from lbcore.show.slots import removal, slots_moved
     from lbcore.show.style import HATCHES, PALETTE, figure, finish
@@ -28,6 +29,7 @@ _WHERE = {
     "explore": "lbcore.show.explorer",
     "fleet": "lbcore.show.fates",
     "inspector": "lbcore.show.packet_inspector",
+    "packet_steps": "lbcore.show.packet_walk",
     "source": "lbcore.show.listing",
     "machine_steps": "lbcore.show.machine_stepper",
     "verifier_steps": "lbcore.show.verifier_stepper",
@@ -41,7 +43,8 @@ _WHERE = {
 
 __all__ = [
     "HATCHES", "PALETTE", "Span", "bars", "explore", "figure", "finish", "fleet", "header", "inspector", "lines",
-    "machine_steps", "packet", "predict", "quiz", "removal", "slots_moved", "source", "table", "verifier_steps",
+    "machine_steps", "packet", "packet_steps", "predict", "quiz", "removal", "slots_moved", "source", "table",
+    "verifier_steps",
 ]  # fmt: skip
 
 
