@@ -5,7 +5,7 @@
 #   tier: 0
 #   minutes: 50
 #   memory_mb: 400
-#   after: [maglev]
+#   after: [04-forwarding-modes]
 #   lab:
 # ---
 

@@ -5,7 +5,7 @@
 #   tier: 2
 #   minutes: 60
 #   memory_mb: 400
-#   after: [03-maglev]
+#   after: [05-flows-and-fleets]
 #   lab: 04-xdp-ladder
 # ---
 
