@@ -41,7 +41,10 @@ class Kernel(Generic):  # type: ignore[misc]
     """The target's place in numba's hierarchy: it takes whatever is written for every target."""
 
 
-target_registry["bpf"] = Kernel
+KERNEL = "bpf"
+"""Its name. Whoever says what a function of user space, too, means for it (`overload(..., target=KERNEL)`) takes it from
+here: numba looks through all meanings of a function, whatever it compiles for, and knows only names that are there."""
+target_registry[KERNEL] = Kernel
 
 
 class Library(codegen.CPUCodeLibrary):  # type: ignore[misc]

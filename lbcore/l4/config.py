@@ -140,6 +140,15 @@ class Balancer:
         for number, service in enumerate(self.config.services):
             self.tables.rings[number] = self.ring(service)
 
+    def counters(self) -> dict[str, Any]:
+        """A copy of the tables': "vips" int64[services, 4], "backends" int64[n + 1, 2], "reasons" int64[16]."""
+        t = self.tables
+        return {
+            "vips": t.vip_counters.copy(),
+            "backends": t.backend_counters.copy(),
+            "reasons": t.reason_counters.copy(),
+        }
+
     def ring(self, service: Service) -> Any:
         """uint32[ring size]: a service's ring over its active backends, with TRACK where flows are to be remembered."""
         active = [b for b in service.backends if self.states[b] == ACTIVE]
