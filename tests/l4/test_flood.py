@@ -8,10 +8,10 @@ import pytest
 from lbcore.l4.config import Backend, Config, Service
 from lbcore.l4.guard import Guard
 from lbcore.l4.xdp import InKernel
-from lbcore.testbed.floods import forged, senders
 from lbcore.testbed.under_attack import PORT, VIP, goodput
 from lbcore.wire.compose import tcp_frame
 from lbcore.wire.dissect import dissect
+from lbcore.wire.floods import forged, senders
 from tests import needs
 
 SYN = tcp_frame(source="192.0.2.1:1024", destination=f"{VIP}:{PORT}")

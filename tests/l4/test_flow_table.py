@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from copy import copy
 
 import numpy as np
 import pytest
@@ -13,20 +12,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from lbcore.jit import kernel
 from lbcore.l4 import flow_table as ft
-from lbcore.l4 import reasons
 from lbcore.l4.config import ACTIVE, DRAINING, GONE, Backend, Balancer, Config, Service
-from lbcore.l4.forwarder import HEADROOM, Forwarder
+from lbcore.l4.crowd import Crowd, ack, syn
+from lbcore.l4.forwarder import Forwarder
 from lbcore.l4.tables import TRACK
-from lbcore.testbed.floods import forged, senders
-from lbcore.wire import tcp
-from lbcore.wire.compose import tcp_frame, udp_frame
+from lbcore.wire.compose import udp_frame
 
 VIP = "203.0.113.80"
 SECOND = 1_000_000_000
 IDLE = 30 * SECOND
-BATCH = 1 << 16
-ROOM = 64
-"""Bytes that a tunnel's headers may need in front."""
 
 # ------------------------------------------------------------------------------------------------ the table, by a model
 HASHES = (0, 1, 0x80, 0x9E37, 0xDEADBEEF, 0xFFFFFFFF)
@@ -200,52 +194,30 @@ def config(count=10, **more):
     return Config([Service(VIP, 80, "tcp", "dsr", pool(count))], **more)
 
 
-SYN_FRAME = tcp_frame(source="192.0.2.1:1024", destination=f"{VIP}:80", flags=tcp.SYN)
-ACK_FRAME = tcp_frame(source="192.0.2.1:1024", destination=f"{VIP}:80", flags=tcp.ACK)
+SYN_FRAME, ACK_FRAME = syn(f"{VIP}:80"), ack(f"{VIP}:80")
 
 
-class Crowd:
-    """Clients with a connection each. `send` gives the backend of every packet, 0 where it was dropped."""
+def crowd(count, seed=0):
+    return Crowd.of("10.128.0.0/9", count, seed)
 
-    def __init__(self, count, seed=0, network="10.128.0.0/9"):
-        random = np.random.default_rng(seed)
-        self.sources = senders(network, count, random)
-        self.ports = random.integers(1024, 65536, count, dtype=np.uint16)
 
-    def part(self, start, end):
-        """Some of them."""
-        some = copy(self)
-        some.sources, some.ports = self.sources[start:end], self.ports[start:end]
-        return some
+def strangers(count):
+    return Crowd.of("198.18.0.0/15", count, 1)
 
-    def send(self, forwarder, frame, now):
-        chosen = []
-        for start in range(0, len(self.sources), BATCH):
-            some = slice(start, start + BATCH)
-            block = forged(frame, self.sources[some], self.ports[some], headroom=ROOM)
-            lengths = np.full(len(block), len(frame))
-            verdicts, starts, _ = forwarder.process(block, lengths, now=now)
-            assert (starts == HEADROOM).all()
-            chosen.append(np.where(verdicts == reasons.TX, block[:, HEADROOM + 5], 0))
-        return np.concatenate(chosen)
 
-    def connect(self, forwarder, now):
-        """SYN, and two packets more, for a few lose their place among the attempts to each other: where they went."""
-        first = self.send(forwarder, SYN_FRAME, now)
-        assert (self.send(forwarder, ACK_FRAME, now + 1) == first).all()
-        assert (self.send(forwarder, ACK_FRAME, now + 2) == first).all()
-        return first
+def connect(clients, forwarder, now):
+    return clients.connect(forwarder, f"{VIP}:80", now)
 
 
 @pytest.mark.parametrize("flood", [SYN_FRAME, ACK_FRAME], ids=["SYN", "ACK"])
 def test_a_million_strangers_push_out_no_connection(flood):
     """Each forged sender shows itself once. Then the ring changes: only memory can keep connections in place."""
     forwarder = Forwarder(config())
-    clients, strangers = Crowd(3000), Crowd(1_000_000, 1, "198.18.0.0/15")
-    before = clients.connect(forwarder, SECOND)
+    clients = crowd(3000)
+    before = connect(clients, forwarder, SECOND)
     tables = forwarder.balancer.tables
     assert ft.in_use(tables.established) == 3000
-    strangers.send(forwarder, flood, 2 * SECOND)
+    strangers(1_000_000).send(forwarder, flood, 2 * SECOND)
     assert tables.attempts.counts[2] > 900_000, "the flood is larger than its table, or the test shows nothing"
     assert ft.in_use(tables.established) <= 3000 + 1_000_000 // 50, "few strangers look alike twice"
     forwarder.balancer.set_state("10.0.0.1", DRAINING)
@@ -265,10 +237,10 @@ def test_with_one_table_they_would():
 def test_strangers_that_come_twice_are_not_kept_out():
     """What is not promised: who shows two packets is established. With more of those than rows the oldest give way."""
     forwarder = Forwarder(config(flows=1 << 12))
-    clients, strangers = Crowd(500), Crowd(20_000, 1, "198.18.0.0/15")
-    before = clients.connect(forwarder, SECOND)
+    clients, flood = crowd(500), strangers(20_000)
+    before = connect(clients, forwarder, SECOND)
     for start in range(0, 20_000, 250):  # few at a time: each answers before its attempt is forgotten
-        strangers.part(start, start + 250).connect(forwarder, 2 * SECOND + start)
+        connect(flood.part(start, start + 250), forwarder, 2 * SECOND + start)
     assert forwarder.balancer.tables.established.counts[2] > 10_000
     assert (clients.send(forwarder, ACK_FRAME, 3 * SECOND) == before).all(), "the ring still says the same"
     forwarder.balancer.tables.attempts.tags[:] = 0
@@ -280,9 +252,9 @@ def test_strangers_that_come_twice_are_not_kept_out():
 def test_a_handshake_that_a_flood_forgets_goes_on_all_the_same():
     """Between a SYN and its ACK the flood takes the attempt's row. The ring leads the ACK to the same backend."""
     forwarder = Forwarder(config(flows=1 << 10))
-    clients = Crowd(500)
+    clients = crowd(500)
     first = clients.send(forwarder, SYN_FRAME, SECOND)
-    Crowd(100_000, 1, "198.18.0.0/15").send(forwarder, SYN_FRAME, SECOND + 1)
+    strangers(100_000).send(forwarder, SYN_FRAME, SECOND + 1)
     assert (clients.send(forwarder, ACK_FRAME, SECOND + 2) == first).all()
 
 
@@ -290,7 +262,7 @@ def test_connections_do_not_time_out_datagrams_do():
     """TCP ends with the table's room, UDP with `idle`: a DNS client's next question may go elsewhere."""
     udp = Config([Service(VIP, 53, "udp", "dsr", pool())], ring_size=1031, flows=1 << 15, idle=30)
     question = udp_frame(source="192.0.2.1:1024", destination=f"{VIP}:53", payload=b"?")
-    clients = Crowd(2000)
+    clients = crowd(2000)
     for kind, frame, stays in ((udp, question, False), (config(idle=30), ACK_FRAME, True)):
         forwarder = Forwarder(kind)
         before = clients.send(forwarder, frame, SECOND)
@@ -308,10 +280,10 @@ def test_only_what_could_move_is_remembered():
     ring = forwarder.balancer.tables.rings[0]
     share = float((ring & TRACK != 0).mean())
     assert 0.1 <= share < 0.12
-    Crowd(10_000).connect(forwarder, SECOND)
+    connect(crowd(10_000), forwarder, SECOND)
     assert ft.in_use(forwarder.balancer.tables.established) / 10_000 == pytest.approx(share, abs=0.02)
     whole = Forwarder(config(flows=1 << 18))
-    Crowd(10_000).connect(whole, SECOND)
+    connect(crowd(10_000), whole, SECOND)
     assert ft.in_use(whole.balancer.tables.established) == 10_000
 
 
@@ -324,13 +296,13 @@ def test_nothing_moves_when_a_backend_of_the_horizon_goes_or_comes(data, count, 
     number = addresses.index(one) + 1
     leaving = data.draw(st.sampled_from([GONE, DRAINING]))
     forwarder = Forwarder(Balancer(config(count, horizon=horizon)))
-    old, new = Crowd(300, seed), Crowd(300, seed + 10_000)
-    before = old.connect(forwarder, SECOND)
+    old, new = crowd(300, seed), crowd(300, seed + 10_000)
+    before = connect(old, forwarder, SECOND)
     forwarder.balancer.set_state(one, leaving)
     during = old.send(forwarder, ACK_FRAME, 2 * SECOND)
     stayed = (before != number) | (leaving == DRAINING)
     assert (during == before)[stayed].all(), "one goes"
-    newer = new.connect(forwarder, 3 * SECOND)
+    newer = connect(new, forwarder, 3 * SECOND)
     assert (newer != number).all()
     old.send(forwarder, ACK_FRAME, 4 * SECOND)
     forwarder.balancer.set_state(one, ACTIVE)
@@ -341,8 +313,8 @@ def test_nothing_moves_when_a_backend_of_the_horizon_goes_or_comes(data, count, 
 def test_a_backend_outside_the_horizon_moves_what_nobody_remembered():
     """The price: what was not foreseen is not kept. Shown, so that nobody reads more into the promise."""
     forwarder = Forwarder(config(horizon=("10.0.0.3",)))
-    clients = Crowd(5000)
-    before = clients.connect(forwarder, SECOND)
+    clients = crowd(5000)
+    before = connect(clients, forwarder, SECOND)
     forwarder.balancer.set_state("10.0.0.7", DRAINING)
     after = clients.send(forwarder, ACK_FRAME, 2 * SECOND)
     assert (after != before)[before == 7].mean() > 0.8

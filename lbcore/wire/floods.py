@@ -1,6 +1,6 @@
 """Floods, as arrays: one packet many times over, each time with another sender written into it.
 
-Rule of this file: it makes frames and asks backends how they fare; it sends nothing anywhere.
+Rule of this file: it makes frames, for tests and chapters; it sends nothing anywhere.
 
 Theory. A forger writes any source address into a packet, and a checksum that fits: receivers cannot tell. What they can
 tell is that nobody answers. The frames differ in 32 + 16 bits only, so their checksums are repaired, all at once, as a
