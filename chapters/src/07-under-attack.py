@@ -217,7 +217,7 @@ print(f"remembered: {(kept != before).sum()} moved; forgotten: {(lost != before)
 #
 # Consistent hashing is the first line of defence and memory the second. Some memory can even be saved: if you know who
 # may leave soon, only flows that this could move need to be remembered. Mendelson et al. call it just enough tracking
-# ([JET, CoNEXT 2020](https://doi.org/10.1145/3386367.3431304)); the backends that may come or go are the *horizon*.
+# ([JET, CoNEXT 2021](https://doi.org/10.1145/3485983.3494851)); the backends that may come or go are the *horizon*.
 
 # %%
 careful = Forwarder(Config(shop, ring_size=65537, horizon=["10.0.0.3"]))
@@ -606,5 +606,5 @@ f"201 million requests a second fit into {packets:.1f} million packets a second:
 # - [RFC 4987](https://www.rfc-editor.org/rfc/rfc4987): TCP SYN flooding attacks and common mitigations.
 # - [RFC 9113](https://www.rfc-editor.org/rfc/rfc9113): HTTP/2, streams and RST_STREAM.
 # - T. Høiland-Jørgensen et al.: [The eXpress Data Path](https://doi.org/10.1145/3281411.3281443), CoNEXT 2018.
-# - G. Mendelson et al.: [Load balancing with JET](https://doi.org/10.1145/3386367.3431304), CoNEXT 2020.
+# - G. Mendelson et al.: [Load balancing with JET](https://doi.org/10.1145/3485983.3494851), CoNEXT 2021.
 # - Linux: [ip-sysctl](https://docs.kernel.org/networking/ip-sysctl.html), `tcp_syncookies` and its neighbours.

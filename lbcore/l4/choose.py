@@ -5,7 +5,7 @@ Rule of this file: it decides, and remembers; it never touches the packet.
 Theory. The ring alone would do while no backend comes or goes. The flow tables are for when one does: a connection
 stays where its first packet went, whatever the ring says now. `attempts` and `established` are explained in `tables`.
 Flows of slots without TRACK are not remembered at all: if no foreseen change of the ring can move them, memory spent
-on them is wasted (Mendelson et al., "Load Balancing with JET: Just Enough Tracking", CoNEXT 2020).
+on them is wasted (Mendelson et al., "Load Balancing with JET: Just Enough Tracking", CoNEXT 2021).
 
 The hash of a flow is that of Katran: jhash of source address and ports, or of what a service's flags leave of them. The
 words are taken as the little-endian machine finds them in the packet, so that two balancers, one of them Katran,

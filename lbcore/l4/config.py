@@ -6,7 +6,7 @@ Theory. Backends keep their numbers for as long as the configuration lives, beca
 service's ring is Maglev's table over its active backends. When one drains it leaves the ring, and flows that are
 remembered stay; when it is gone, so are they.
 
-`horizon`: backends that may come or go soon (Mendelson et al., CoNEXT 2020). With it, only those slots are tracked that
+`horizon`: backends that may come or go soon (Mendelson et al., CoNEXT 2021). With it, only those slots are tracked that
 would change if one of them did. Without, every slot is.
 """
 

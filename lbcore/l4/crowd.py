@@ -10,13 +10,16 @@ bytes. Time is the caller's: a number of nanoseconds, so that what happens is th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from lbcore.jit import kernel
 from lbcore.l4.config import ethernet_of
+from lbcore.l4.flow_table import find, flow_table, put
 from lbcore.l4.forwarder import HEADROOM, Forwarder
 from lbcore.l4.reasons import TX
 from lbcore.wire import tcp
@@ -79,3 +82,34 @@ def syn(vip: str) -> bytes:
 def ack(vip: str) -> bytes:
     """A later packet of the same connection."""
     return tcp_frame(source="192.0.2.1:1024", destination=vip, flags=tcp.ACK)
+
+
+def one_table(rows: int, connections: int, strangers: Sequence[int], seed: int = 0) -> list[int]:
+    """How many of its first `connections` a single table of so many rows still knows, after so many strangers each.
+
+    strangers: ascending. What the data plane would do with one flow table instead of two.
+    """
+    table = flow_table(rows)
+    hashes = np.random.default_rng(seed).integers(0, 2**32, connections + strangers[-1])
+    known, there = [], 0
+    for count in strangers:
+        there = _put(table, hashes, there, connections + count)
+        known.append(_known(table, hashes, connections))
+    return known
+
+
+@kernel
+def _put(table: Any, hashes: Any, start: int, end: int) -> int:
+    for i in range(start, end):
+        word = np.uint64(i)
+        put(table, np.int64(hashes[i]), (word, word, word, word, word), i, end, 1)
+    return end
+
+
+@kernel
+def _known(table: Any, hashes: Any, count: int) -> int:
+    known = 0
+    for i in range(count):
+        word = np.uint64(i)
+        known += find(table, np.int64(hashes[i]), (word, word, word, word, word)).row >= 0
+    return known
