@@ -23,15 +23,13 @@
 import numpy as np
 
 from lbcore import measure, show
-from lbcore.balance.hashes.siphash import siphash24
-from lbcore.l4 import choose, flow_table, guard
+from lbcore.l4 import choose, crowd, flow_table, guard, syn_cookie
 from lbcore.l4.config import DRAINING, Backend, Config, Service
 from lbcore.l4.crowd import Crowd, ack, syn
 from lbcore.l4.forwarder import Forwarder, batch
-from lbcore.l4.guard import Guard
 from lbcore.l4.tables import TRACK
-from lbcore.l4.xdp import InKernel
-from lbcore.testbed import under_attack
+from lbcore.measure import under_fire
+from lbcore.sim.loss import served
 from lbcore.wire.compose import tcp_frame
 from lbcore.wire.dissect import dissect
 from lbcore.wire.floods import forged, senders
@@ -69,12 +67,14 @@ print(f"{gigabits:.0f} Gb/s, or {754 / line_rate:.1f} links of 100 Gb/s filled w
 # Five links of a data centre: for bits, nothing much. For packets it was among the largest. Much of what is told about
 # that week is wrong:
 #
-# | one hears | in fact |
-# |---|---|
-# | It had 765 Gb/s | The report counts packets. It gives no peak in bits. |
-# | It was the largest ever | On 21 June [Akamai](https://www.dvhardware.net/article73263.html) saw 809 million packets a second, and [AWS](https://www.verdict.co.uk/ddos-attack-aws/) had reported 2.3 Tb/s for February. |
-# | Katran absorbed it | Katran is [Meta's](https://github.com/facebookincubator/katran). Cloudflare names Gatebot for the detection; its dropper is [L4Drop](https://blog.cloudflare.com/l4drop-xdp-ebpf-based-ddos-mitigations/), an XDP program. |
-# | Not one request reached an origin | There were no requests in it: SYN, ACK and SYN-ACK packets. The report claims no downtime. |
+# - **"It had 765 Gb/s."** The report counts packets, and gives no peak in bits.
+# - **"It was the largest ever."** On 21 June [Akamai](https://www.dvhardware.net/article73263.html) saw 809 million
+#   packets a second, and [AWS](https://www.verdict.co.uk/ddos-attack-aws/) had reported 2.3 Tb/s for February.
+# - **"Katran absorbed it."** Katran is [Meta's](https://github.com/facebookincubator/katran). Cloudflare names Gatebot
+#   for the detection; its dropper is [L4Drop](https://blog.cloudflare.com/l4drop-xdp-ebpf-based-ddos-mitigations/), an
+#   XDP program.
+# - **"Not one request reached an origin."** There were no requests in it, only SYN, ACK and SYN-ACK packets. What the
+#   report claims is that nothing was down or slow.
 #
 # Note which program did the work in the end. It was one that drops packets, not one that balances them.
 
@@ -92,8 +92,7 @@ show.packet(syn(VIP), dissect(syn(VIP)), highlight=fields, caption="a SYN from a
 
 # %%
 random = np.random.default_rng(7)
-addresses = senders("198.18.0.0/15", 20_000, random)
-flood = forged(syn(VIP), addresses, random.integers(1024, 65536, 20_000, dtype=np.uint16))
+flood = forged(syn(VIP), senders("198.18.0.0/15", 20_000, random), random.integers(1024, 65536, 20_000))
 differ = np.flatnonzero((flood != flood[0]).any(axis=0)).tolist()
 assert differ == [24, 25, 27, 28, 29, 34, 35, 50, 51]
 f"{len(flood):,} SYNs; bytes that differ: {differ}"
@@ -127,23 +126,13 @@ show.predict(
 )
 
 # %%
-table, hashes = flow_table.flow_table(8192), random.integers(0, 2**32, 40_000)
-key = lambda i: (i, 0, 0, 0, 0)  # noqa: E731
-put = lambda i: flow_table.put(table, int(hashes[i]), key(i), i, 30 * SECOND, 1)  # noqa: E731
-for i in range(1000):
-    put(i)
-
-# %%
-came, one_table = list(range(0, 32_769, 2048)), []
-for first in came:
-    one_table.append(sum(flow_table.find(table, int(hashes[i]), key(i)).row >= 0 for i in range(1000)))
-    for i in range(1000 + first, 1000 + first + 2048):
-        put(i)
+came = list(range(0, 32_769, 2048))
+one_table = crowd.one_table(8192, 1000, came)
 assert one_table[0] == 1000 and one_table[-1] == 0 and one_table[4] < 600
-one_table[:9]
+one_table
 
 # %% [markdown]
-# One number tells a connection from a stranger: a client that exists answers the server's answer, so it sends a *second*
+# One thing tells a connection from a stranger: a client that exists answers the server's answer, so it sends a *second*
 # packet. A forged address does not. Hence two tables. Whoever is new goes into `attempts`; whoever comes again
 # moves to `established`, which strangers never enter. Read the middle of this function:
 
@@ -157,13 +146,16 @@ show.source(choose.choose)
 # %%
 pool = [Backend(f"10.0.0.{i}", ethernet=f"02:00:00:00:00:{i:02x}") for i in range(1, 11)]
 shop = [Service("203.0.113.80", 80, "tcp", "dsr", pool)]
-forwarder = Forwarder(Config(shop, ring_size=1031, flows=4096))
 clients, strangers = Crowd.of("10.128.0.0/9", 1000), Crowd.of("198.18.0.0/15", 1_000_000, seed=1)
-before = clients.connect(forwarder, VIP, SECOND)
 
 # %%
+forwarder = Forwarder(Config(shop, ring_size=1031, flows=4096))
+before = clients.connect(forwarder, VIP, SECOND)
 tables = forwarder.balancer.tables
-two_tables = [flow_table.in_use(tables.established)]
+flow_table.in_use(tables.established)
+
+# %%
+two_tables = [1000]
 for start in came[:-1]:
     strangers.part(start, start + 2048).send(forwarder, syn(VIP), 2 * SECOND + start)
     two_tables.append(flow_table.in_use(tables.established))
@@ -207,6 +199,8 @@ f"moved: {(went != before).sum()} of 1000"
 forgetful = Forwarder(Config(shop, ring_size=1031, flows=4096))
 for lb in (forwarder, forgetful):
     lb.balancer.set_state("10.0.0.1", DRAINING)
+
+# %%
 kept, lost = (clients.send(lb, ack(VIP), 4 * SECOND) for lb in (forwarder, forgetful))
 assert (kept == before).all() and (lost[before == 1] != 1).all()
 print(f"remembered: {(kept != before).sum()} moved; forgotten: {(lost != before).sum()} moved")
@@ -239,14 +233,17 @@ weak = Forwarder(Config(shop, ring_size=1031, flows=4096))
 clients.connect(weak, VIP, SECOND)
 for start in range(0, 40_000, 250):
     strangers.part(start, start + 250).connect(weak, VIP, 2 * SECOND + start)
+
+# %%
 weak.balancer.set_state("10.0.0.1", DRAINING)
 gone = clients.send(weak, ack(VIP), 4 * SECOND) != before
 assert gone[before == 1].all()
 f"moved: {gone.sum()} connections, all {(before == 1).sum()} of the backend that left among them"
 
 # %% [markdown]
-# **Clients slower than the flood.** A row of `attempts` lives for as long as the flood takes to fill the table. A client
-# that needs longer for its second packet has been forgotten, and is a stranger again. Rows over packets a second:
+# **Clients slower than the flood.** A row of `attempts` lives for as long as the flood takes to fill the table. A
+# client that needs longer for its second packet has been forgotten, and is a stranger again. Rows over packets a
+# second:
 
 # %%
 rows, answer = 2**16, 0.03  # rows of attempts; seconds until a client's second packet
@@ -264,8 +261,8 @@ assert lives["0.1 Mpps"] > answer > lives["10 Mpps"]
 # ## Where the shop really broke
 #
 # The balancer came through. The web servers did not. A listening socket keeps the connections whose handshake
-# is not yet finished, the *SYN backlog*. It has a fixed number of places, and a place is held until the client answers or
-# the kernel gives up: after about 63 seconds, with the usual five repetitions of its answer
+# is not yet finished, the *SYN backlog*. It has a fixed number of places, and a place is held until the client answers
+# or the kernel gives up: after about 63 seconds, with the usual five repetitions of its answer
 # ([ip-sysctl](https://docs.kernel.org/networking/ip-sysctl.html)). Forged clients never answer.
 
 # %%
@@ -278,25 +275,21 @@ show.predict(
 )
 
 # %%
-def served(places, load):
-    """The share that finds a place: Erlang's loss formula, load = arrivals a second times seconds held."""
-    blocked = 1.0
-    for n in range(1, places + 1):
-        blocked = load * blocked / (n + load * blocked)
-    return 1 - blocked
-
+show.source(served)
 
 # %%
-rates = [1, 4, 16, 64, 256, 1024, 4096]
+rates = [2**n for n in range(13)]
 good = {f"{places:,} places": [served(places, 63 * rate) for rate in rates] for places in (128, 1024, 8192)}
-assert good["1,024 places"][1] > 0.99 and good["1,024 places"][-1] < 0.01
+assert good["1,024 places"][2] > 0.99 and good["1,024 places"][-1] < 0.01
+
+# %%
 show.lines(
     rates,
     good,
     x_label="forged SYNs a second",
     y_label="share of good SYNs that find a place",
     x_log=True,
-    title="A backlog is full at a handful of SYNs a second; a larger one only moves the cliff",
+    title="A handful of SYNs a second fills a backlog; a larger one moves the cliff",
     alt="Share of good SYNs that find a place against forged SYNs a second, logarithmic. Each line is flat at one and "
     "then falls towards zero: for 128 places from about 2 a second, for 1024 from 16, for 8192 from 130.",
 )
@@ -312,25 +305,15 @@ show.lines(
 # the state, sealed with a secret: D. J. Bernstein's *SYN cookie*
 # ([RFC 4987, section 3.6](https://www.rfc-editor.org/rfc/rfc4987#section-3.6)).
 
+# %%
+show.source(syn_cookie.make), show.source(syn_cookie.accepts)
 
 # %%
-def cookie(client, server, minute, mss, secret=(1, 2)):
-    """5 bits of time, 3 bits for one of eight segment sizes, 24 bits that only the server could have made."""
-    seal = siphash24(f"{client} {server} {minute} {mss}".encode(), *secret) & 0xFFFFFF
-    return (minute % 32) << 27 | mss << 24 | seal
-
-
-def accepts(number, client, server, minute):
-    """Is this a cookie of this minute or the one before?"""
-    return any(number == cookie(client, server, m, number >> 24 & 7) for m in (minute, minute - 1))
-
-
-# %%
-given = cookie("192.0.2.1:1024", VIP, minute=1000, mss=3)
-assert accepts(given, "192.0.2.1:1024", VIP, 1000) and accepts(given, "192.0.2.1:1024", VIP, 1001)
-assert not accepts(given, "192.0.2.2:1024", VIP, 1000) and not accepts(given, "192.0.2.1:1024", VIP, 1005)
-guesses = random.integers(0, 2**32, 2000)
-print(f"{given:#010x}; of {len(guesses)} guesses accepted: {sum(accepts(int(g), 'x', VIP, 1000) for g in guesses)}")
+key = bytes(range(16))
+given = syn_cookie.make(key, "192.0.2.1:1024", VIP, minute=1000, size=3)
+accepted = [syn_cookie.accepts(key, given, "192.0.2.1:1024", VIP, minute) for minute in (1000, 1001, 1002)]
+assert accepted == [True, True, False] and not syn_cookie.accepts(key, given, "192.0.2.2:1024", VIP, 1000)
+f"{given:#010x}", accepted
 
 # %% [markdown]
 # Between the two packets, nothing about the client is stored anywhere. There is a price: what does not fit into the
@@ -386,68 +369,35 @@ show.quiz(
 show.source(guard.refused)
 
 # %% [markdown]
-# Now everything at once. A client, an attacker, our balancer in the kernel and two backends with 64 places in
-# their backlogs. Good clients ask forty times a second, and the attacker sends four thousand SYNs a second, which is
+# Now everything at once. A client, an attacker, our balancer in the kernel, and two backends with 64 places in
+# their backlogs. Good clients ask forty times a second, and the attacker sends two thousand SYNs a second, which is
 # nothing for any of the machines. Two floods: one from forged addresses all over a network, one from four addresses.
-
-
-# %%
-def balancer(guard):
-    make = lambda at: Config([Service(under_attack.VIP, 80, "tcp", "dsr", [Backend(ip, 0, mac) for ip, mac in at])])  # noqa: E731
-    return lambda backends: InKernel(make(backends), guard=guard)
-
-
-ports = random.integers(1024, 65536, 20_000, dtype=np.uint16)
-few = forged(syn(VIP), np.resize(senders("192.0.2.0/24", 4, random), 20_000), ports)
-anywhere, four = [row.tobytes() for row in flood], [row.tobytes() for row in few]
+# These are the cases:
 
 # %%
-cases = {
-    "no flood": (Guard(), (), False),
-    "forged: nothing done": (Guard(), anywhere, False),
-    "forged: limit per source": (Guard(rate=1, burst=5), anywhere, False),
-    "forged: block list": (Guard(blocked=["198.18.0.0/15"]), anywhere, False),
-    "forged: backends' cookies": (Guard(), anywhere, True),
-    "four sources: nothing done": (Guard(), four, False),
-    "four sources: limit per source": (Guard(rate=1, burst=5), four, False),
-}
-
-
-# %%
-def under_fire():
-    """Case -> good requests due and answered, packets of the flood, cookies sent and returned."""
-    outcome = lambda guard, flood, cookies: under_attack.goodput(balancer(guard), flood, cookies=cookies, seconds=1.0)  # noqa: E731
-    return {name: list(map(float, outcome(*case))) for name, case in cases.items()}
-
+show.source(under_fire.cases)
 
 # %% [markdown]
-# Before you look: which of the seven serve the good clients? Two of the defences fit one flood and not the other.
+# Before you run it: which of the seven serve the good clients?
 
 # %% tags=["nbval-ignore-output"]
-fire = measure.live_or_recorded("under-attack-goodput", 2, under_fire)
-goodput = {name: answered / due for name, (due, answered, *_) in fire.samples.items()}
-helps = {"no flood", "forged: block list", "forged: backends' cookies", "four sources: limit per source"}
-assert all(share > 0.8 if name in helps else share < 0.4 for name, share in goodput.items()), goodput
-print(fire.label, f"cookies sent: {fire.samples[sorted(helps)[0]][3]:.0f}", sep="\n")
+fire = measure.live_or_recorded("under-attack-goodput", 2, under_fire.run)
+answered = {name: series[1] / series[0] for name, series in fire.samples.items()}
+for name, case in under_fire.cases().items():
+    assert answered[name] > 0.8 if case.helps else answered[name] < 0.4, answered
 
 # %% tags=["nbval-ignore-output"]
-fig, ax = show.figure(height=3.4)
-bars = ax.barh(list(goodput), [100 * share for share in goodput.values()])
-ax.bar_label(bars, [f"{share:.0%}" for share in goodput.values()], padding=4)
-ax.set(xlabel="good requests answered (%)", ylabel="flood and defence", xlim=(0, 115))
-ax.invert_yaxis()
-show.finish(
-    fig,
-    title="Each defence fits one flood; the wrong one changes nothing",
-    alt="Bars of good requests answered. Without a flood, with the block list and with cookies against forged senders, "
-    "and with a limit per source against four senders: nearly all. In the other cases: nearly none.",
-)
+rows = [
+    (name, f"{answered[name]:.0%}", f"{series[2]:,.0f}", f"{series[3]:,.0f}") for name, series in fire.samples.items()
+]
+print(fire.label)
+show.table(rows, ("flood and defence", "good requests answered", "packets of the flood", "cookies sent"))
 
 # %% [markdown]
-# Read it as a table of what each one *knows*. A block list knows a sign of the flood, here its prefix, and somebody had
-# to find that sign. A limit knows who is who, and is blind where addresses are forged: each stranger has a full
-# bucket. Cookies know nothing, and need not. But with cookies the flood still crosses the balancer, and each of its
-# packets gets an answer. At a few thousand a second nobody notices.
+# Each defence fits one flood, and the wrong one changes nothing. It depends on what each one *knows*. A block list
+# knows a sign of the flood, here its prefix, and somebody had to find that sign. A limit knows who is who, and is blind
+# where addresses are forged: each stranger has a full bucket. Cookies know nothing, and need not. But with cookies the
+# flood still crosses the balancer, and each of its packets gets an answer. At two thousand a second nobody notices.
 #
 # ## Where early drop pays
 #
@@ -462,16 +412,17 @@ price = {place: median(place) - median("sending alone") for place in places}
 assert price["XDP, native"] * 5 < price["nftables, prerouting"] < price["no socket"]
 
 # %%
-million = np.linspace(0, 12, 121)
-left = {f"dropped at: {place}": np.clip(100 * (1 - million * ns / 1000), 0, 100) for place, ns in price.items()}
-show.lines(
-    million,
-    left,
-    x_label="flood (million packets a second)",
-    y_label="processor time left (%)",
+fig, ax = show.figure(height=3.2)
+million = np.linspace(0, 12, 1201)
+for place, ns in price.items():
+    ax.plot(million, np.clip(100 * (1 - million * ns / 1000), 0, 100), label=place, marker="")
+ax.set(xlabel="flood (million packets a second)", ylabel="processor time left (%)")
+ax.legend(title="dropped at", frameon=False)
+show.finish(
+    fig,
     title="The cheaper the drop, the further away the cliff",
-    alt="Processor time left against the size of the flood. Dropped where no socket is found, nothing is left below one "
-    "million packets a second; dropped by nftables, at about two; at XDP, nearly half is left at twelve.",
+    alt="Processor time left against the size of the flood. Dropped where no socket is found, nothing is left below "
+    "one million packets a second; dropped by nftables, at about two; at XDP, more than a third is left at twelve.",
 )
 
 # %% [markdown]
@@ -493,37 +444,39 @@ def frame(kind, flags, stream, payload):
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
+# %%
 def open_and_cancel(stream):
     """GET / in four bytes of HPACK (indexed fields), then RST_STREAM with CANCEL."""
     return frame(1, 5, stream, b"\x82\x84\x87\xbe") + frame(3, 0, stream, (8).to_bytes(4, "big"))
 
 
 # %%
-segment = b""
-while len(segment) + 26 <= 1400:
-    segment += open_and_cancel(2 * (len(segment) // 26) + 1)
-requests = len(segment) // 26
-assert requests == 53 and len(open_and_cancel(1)) == 26
+requests = 1400 // len(open_and_cancel(1))
+segment = b"".join(open_and_cancel(2 * n + 1) for n in range(requests))
+assert requests == 53
 f"{requests} requests in one packet of {len(segment)} bytes; open at a time: 1"
 
 # %% [markdown]
-# The limit on open streams is never reached, because a cancelled one no longer counts. The server, or the proxy in front
-# of it, has parsed fifty requests by then and begun to answer them. Now ask the packet balancer what it sees of such a
-# client, beside one who uploads a picture.
+# The limit on open streams is never reached, because a cancelled one no longer counts. The server, or the proxy in
+# front of it, has parsed fifty requests by then and begun to answer them. Now ask the packet balancer what it sees of
+# such a client, beside one who uploads a picture.
+
 
 # %%
-upload, attack = (
-    [tcp_frame(source=f"192.0.2.{n}:5000", destination=VIP, payload=data, flags=0x18)] * 1000
-    for n, data in ((1, bytes(len(segment))), (2, segment))
-)
+def thousand(client, data):
+    return [tcp_frame(source=client, destination=VIP, payload=data, flags=0x18)] * 1000
+
+
+# %%
 l4 = Forwarder(Config(shop, ring_size=1031))
-verdicts = l4.process(*batch(upload + attack))[0]
-assert (verdicts[:1000] == verdicts[1000:]).all() and l4.reasons() == {"forwarded": 2000}
-l4.reasons(), flow_table.in_use(l4.balancer.tables.established)
+frames, lengths = batch(thousand("192.0.2.1:5000", bytes(len(segment))) + thousand("192.0.2.2:5000", segment))
+verdicts = l4.process(frames, lengths)[0]
+assert (verdicts == verdicts[0]).all() and l4.reasons() == {"forwarded": 2000} and 1000 * requests == 53_000
+f"{l4.reasons()}, {flow_table.in_use(l4.balancer.tables.established)} connections"
 
 # %% [markdown]
 # Two connections, a thousand packets each, all forwarded. Inside TLS it could not tell them apart even if it looked.
-# One of them was 53,000 requests.
+# One of them was a thousand times `requests` requests.
 #
 # The wave that used this, *Rapid Reset*, peaked above 201 million requests a second at
 # [Cloudflare](https://blog.cloudflare.com/technical-breakdown-http2-rapid-reset-ddos-attack/) and at 398 million at
@@ -586,8 +539,8 @@ f"201 million requests a second fit into {packets:.1f} million packets a second:
 # out. Separates first packets from proven ones. Says that losing an entry is harmless until the pool changes.
 #
 # **"Where do SYN cookies go?"**
-# *Weak:* "On the balancer, it is in front." *Strong:* where the sequence number is chosen. With direct return that is the
-# backend; at a proxy that terminates TCP, the proxy. Knows what a cookie cannot carry.
+# *Weak:* "On the balancer, it is in front." *Strong:* where the sequence number is chosen. With direct return that is
+# the backend; at a proxy that terminates TCP, the proxy. Knows what a cookie cannot carry.
 #
 # **"We rate-limit by source address. Are we safe?"**
 # *Weak:* "Yes, if the limit is low enough." *Strong:* forged addresses are each new, botnets have many true ones, and

@@ -25,6 +25,7 @@ from lbcore.l4.reasons import TX
 from lbcore.wire import tcp
 from lbcore.wire.compose import tcp_frame
 from lbcore.wire.floods import forged, senders
+from lbcore.wire.words import int64, word64
 
 AT_ONCE = 1 << 16
 """Frames in a block: some megabytes, however large the crowd is."""
@@ -101,8 +102,8 @@ def one_table(rows: int, connections: int, strangers: Sequence[int], seed: int =
 @kernel
 def _put(table: Any, hashes: Any, start: int, end: int) -> int:
     for i in range(start, end):
-        word = np.uint64(i)
-        put(table, np.int64(hashes[i]), (word, word, word, word, word), i, end, 1)
+        word = word64(i)
+        put(table, int64(hashes[i]), (word, word, word, word, word), i, end, 1)
     return end
 
 
@@ -110,6 +111,6 @@ def _put(table: Any, hashes: Any, start: int, end: int) -> int:
 def _known(table: Any, hashes: Any, count: int) -> int:
     known = 0
     for i in range(count):
-        word = np.uint64(i)
-        known += find(table, np.int64(hashes[i]), (word, word, word, word, word)).row >= 0
+        word = word64(i)
+        known += find(table, int64(hashes[i]), (word, word, word, word, word)).row >= 0
     return known

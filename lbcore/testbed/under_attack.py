@@ -5,7 +5,7 @@ attaches to an interface.
 
 Theory. A SYN flood is no matter of volume: a listening socket keeps a place for each SYN until its handshake ends or is
 given up, a minute later by default (tcp_synack_retries in the kernel's ip-sysctl), and it has few places. Here it has
-`BACKLOG`, so a flood of a few thousand packets a second, which hurts nobody else on this machine, does what a large one
+`BACKLOG`, so a flood of two thousand packets a second, which hurts nobody else on this machine, does what a large one
 does elsewhere.
 
 Traps. A kernel trusts clients that it remembers from earlier connections and lets them in past a full backlog:
@@ -22,18 +22,23 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any, NamedTuple, Protocol, Self
 
-from lbcore.testbed import backends, rtnetlink, traffic
-from lbcore.testbed.hosts import Host, Topology
+from lbcore.testbed import backends, links, rtnetlink, traffic
+from lbcore.testbed.hosts import Topology
 
 VIP = "203.0.113.80"
 PORT = 80
 BACKLOG = 64
 """Half-open connections that a backend has room for; without cookies the kernel stops at three quarters of it."""
+SETTINGS = {
+    "net/core/somaxconn": BACKLOG,
+    "net/ipv4/tcp_max_syn_backlog": BACKLOG,
+    "net/ipv4/tcp_no_metrics_save": 1,
+}
 CLIENTS = [f"10.0.0.{last}" for last in range(100, 164)]
-PATIENCE = 0.8
+PATIENCE = 0.6
 """Seconds that a good client waits: less than TCP's first repetition of a SYN, so each request is one try."""
 
 
@@ -70,7 +75,7 @@ def goodput(
     flood: Sequence[bytes] = (),
     *,
     cookies: bool = False,
-    flood_rate: float = 4000.0,
+    flood_rate: float = 2000.0,
     rate: float = 40.0,
     seconds: float = 1.5,
 ) -> Outcome:
@@ -82,19 +87,17 @@ def goodput(
     with Topology(rootless=False) as net, ExitStack() as stack:
         client, attacker, balancer, *servers = net.lan("client", "attacker", "balancer", "b1", "b2")
         for server in servers:
-            _prepare(server, attacker, cookies)
+            server.run(_prepare, attacker.ip, cookies)
             backends.serve_http(server, PORT)
         here = balancer.interfaces["eth0"].mac
-        client.run(_addresses, CLIENTS)
-        client.route(f"{VIP}/32", interface="eth0")
-        client.neighbour(VIP, here)
+        client.run(_know, here)
         balancer.xdp_ready()
         running = stack.enter_context(balance([(s.ip, s.interfaces["eth0"].mac) for s in servers]))
         with balancer.inside():
             stack.enter_context(running.attach("eth0"))
         sender = stack.enter_context(attacker.packet_socket())
         frames = [bytes.fromhex(here.replace(":", "")) + frame[6:] for frame in flood]
-        lead = 0.4
+        lead = 0.3
         attack = attacker.start(paced, sender, frames, flood_rate, seconds + lead + PATIENCE)
         time.sleep(lead)  # until the backlogs are full, if they will be
         report = client.run(good_clients, rate, seconds)
@@ -142,16 +145,18 @@ def tcp_counters() -> dict[str, int]:
     return dict(zip(names, map(int, values), strict=True))
 
 
-def _prepare(server: Host, nowhere: Host, cookies: bool) -> None:
-    """A backend with a small backlog, whose answers to strangers end at another host."""
-    server.vip(VIP)
-    server.route("default", via=nowhere.ip)
-    server.sysctl("net/core/somaxconn", BACKLOG)
-    server.sysctl("net/ipv4/tcp_max_syn_backlog", BACKLOG)
-    server.sysctl("net/ipv4/tcp_no_metrics_save", 1)
-    server.sysctl("net/ipv4/tcp_syncookies", int(cookies))
+def _prepare(nowhere: str, cookies: bool) -> None:
+    """In a backend: a small backlog, and answers to strangers end at another host. One process for all of it."""
+    rtnetlink.add_address("lo", ip_interface(VIP))
+    rtnetlink.add_route(ip_network("0.0.0.0/0"), ip_address(nowhere), None)
+    for name, value in SETTINGS.items():
+        links.sysctl(name, value)
+    links.sysctl("net/ipv4/tcp_syncookies", int(cookies))
 
 
-def _addresses(addresses: Sequence[str]) -> None:
-    for address in addresses:
+def _know(mac: str) -> None:
+    """In the client: its addresses, and where the virtual one is."""
+    for address in CLIENTS:
         rtnetlink.add_address("eth0", ip_interface(f"{address}/24"))
+    rtnetlink.add_route(ip_network(f"{VIP}/32"), None, "eth0")
+    rtnetlink.add_neighbour(ip_address(VIP), mac, "eth0")
