@@ -5,7 +5,7 @@
 #   tier: 2
 #   minutes: 60
 #   memory_mb: 400
-#   after: [03-maglev]
+#   after: [05-flows-and-fleets]
 #   lab: 04-xdp-ladder
 # ---
 
@@ -78,14 +78,15 @@ no_reflection(flood), no_reflection(welcome)
 
 # %%
 bytecode = no_reflection.object.assembly
-assert bytecode.count("\n") == 17
+assert bytecode.count("\n") == 18
 print(bytecode)
 
 # %% [markdown]
 # Read it against the Python. `r1` holds the address of the *context*: a small structure that says where the packet
-# begins (`+0`) and ends (`+4`). The fourth to sixth instructions are `need(p, 38)`: the address 38 bytes in must not
-# lie behind the end. The verdict is whatever `r0` holds at `exit`. Seven lines of Python have become
-# seventeen instructions, and no call is left.
+# begins (`+0`) and ends (`+4`). The third, fourth and sixth instructions are `need(p, 38)`: the address 38 bytes in
+# must not lie behind the end. The verdict is whatever `r0` holds at `exit` (`w0` is its lower half). Seven lines of
+# Python have become eighteen instructions, and no call is left. The last two stand behind the exit: the compiler has
+# put one way there, and it jumps back.
 #
 # One number looks wrong.
 

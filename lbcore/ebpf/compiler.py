@@ -23,7 +23,7 @@ from typing import Any
 
 from llvmlite import binding as llvm
 
-from lbcore.ebpf import elf, emitter, explain, frame, maps_numba, target  # noqa: F401 (maps_numba: what maps mean compiled)
+from lbcore.ebpf import elf, emitter, explain, frame, methods_numba, target, verifier  # noqa: F401 (what maps mean compiled)
 from lbcore.ebpf.contexts import KINDS
 from lbcore.ebpf.maps import Map, TailCall
 from lbcore.ebpf.object import Line, Object
@@ -60,6 +60,10 @@ class Source:
         """Compiled; the first time takes seconds. Raises `explain.CompileError`."""
         return compile(self.function, self.kind)
 
+    def check(self) -> None:
+        """Compile it and have the teaching verifier judge it. Raises `explain.CompileError`."""
+        compile(self.function, self.kind, verify=True)
+
     @cached_property
     def maps(self) -> dict[str, Map]:
         """The maps that the program uses, by name."""
@@ -81,10 +85,19 @@ def socket_filter(function: Function) -> Source:
     return Source(function, "socket")
 
 
-def compile(function: Function | Source, kind: str = "xdp") -> Object:
-    """The object of one program. Raises `explain.CompileError`, which names the line that cannot be compiled."""
+def compile(function: Function | Source, kind: str = "xdp", *, verify: bool = False) -> Object:
+    """The object of one program. Raises `explain.CompileError`, which names the line that cannot be compiled.
+
+    verify: have the teaching verifier judge it too, which takes up to a second or two: so an access that was not asked
+    for with need() is told at its line on any machine, not only where a kernel refuses it.
+    """
     made = elf.read(emit(function.function if isinstance(function, Source) else function, kind))
-    return replace(made, programs=tuple(replace(one, lines=tuple(map(_with_text, one.lines))) for one in made.programs))
+    made = replace(made, programs=tuple(replace(one, lines=tuple(map(_with_text, one.lines))) for one in made.programs))
+    if verify:
+        verdict = verifier.verify(made, keep=1)
+        if not verdict.accepted:
+            raise explain.refusal(verdict)
+    return made
 
 
 def _with_text(line: Line) -> Line:

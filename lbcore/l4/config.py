@@ -127,18 +127,26 @@ class Balancer:
         raise BadConfig(f"backend {address!r}: there are {', '.join(b.address for b in self.backends)}")
 
     def set_state(self, address: str, state: int) -> None:
-        """ACTIVE, DRAINING or GONE, in all services at once; rings are made anew."""
+        """ACTIVE, DRAINING or GONE, on all ports and in all services at once; rings are made anew."""
         if state not in (GONE, DRAINING, ACTIVE):
             raise BadConfig(f"state {state!r}: 0 (gone), 1 (draining) or 2 (active)")
-        self.states[self.backends[self.number_of(address) - 1]] = state
+        self.number_of(address)  # which complains of an address that nobody has
+        for backend in self.backends:
+            if words_of(backend.address) == words_of(address):
+                self.states[backend] = state
         self.refresh()
 
     def refresh(self) -> None:
-        """Bring the tables in line with the backends' states. Rings change slot by slot, under running packets."""
-        for backend, number in self.numbers.items():
-            self.tables.backends[number, 0] = self.states[backend]
+        """Bring the tables in line with the backends' states. Rings change slot by slot, under running packets.
+
+        Who comes is let in before a ring names him, and who goes is shut out when no ring names him any more: no packet
+        finds a slot whose backend takes nothing.
+        """
+        now, states = self.tables.backends[1:, 0], np.array([self.states[b] for b in self.backends], np.uint64)
+        now[:] = np.maximum(now, states)
         for number, service in enumerate(self.config.services):
             self.tables.rings[number] = self.ring(service)
+        now[:] = states
 
     def counters(self) -> dict[str, Any]:
         """A copy of the tables': "vips" int64[services, 4], "backends" int64[n + 1, 2], "reasons" int64[16]."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import lbcore.ebpf.target  # noqa: F401  the seam has a meaning for the kernel, and numba must know that target
 from lbcore.jit import kernel
 from lbcore.l4.config import Balancer, Config
 from lbcore.l4.core import ALL_MODES, forward

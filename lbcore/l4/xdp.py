@@ -84,11 +84,15 @@ def fill(maps: Mapping[str, Any], balancer: Balancer, guard: Guard | None = None
 
 
 def refresh(maps: Mapping[str, Any], balancer: Balancer) -> None:
-    """Write backends and rings again, after a backend's state has changed."""
-    t = balancer.tables
-    _write(maps["backends"], np.arange(len(t.backends), dtype="<u4"), t.backends)
+    """Write backends and rings again, after a backend's state has changed; in the order of `Balancer.refresh`."""
+    t, layout, keys = balancer.tables, kernel_tables.BACKENDS, np.arange(len(balancer.tables.backends), dtype="<u4")
+    before = [layout.value.unpack(maps["backends"][layout.key.pack(int(key))])[0] for key in keys]
+    coming = t.backends.copy()
+    coming[:, 0] = np.maximum(coming[:, 0], np.array(before, np.uint64))
+    _write(maps["backends"], keys, coming)
     for number, ring in enumerate(t.rings):
         _write(maps["rings"], np.arange(len(ring), dtype="<u4") + np.uint32(number * RING_SIZE), ring)
+    _write(maps["backends"], keys, t.backends)
 
 
 def _write(target: Any, keys: Any, values: Any) -> None:

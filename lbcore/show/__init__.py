@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lbcore.measure.table import table
+    from lbcore.show.bar_chart import bars
     from lbcore.show.curves import lines
     from lbcore.show.explorer import explore
+    from lbcore.show.fates import fleet
     from lbcore.show.header_diagram import header
     from lbcore.show.listing import source
     from lbcore.show.machine_stepper import machine_steps
     from lbcore.show.packet_diagram import Span, packet
     from lbcore.show.packet_inspector import inspector
+    from lbcore.show.packet_walk import packet_steps
     from lbcore.show.questions import predict, quiz
     from lbcore.show.slots import removal, slots_moved
     from lbcore.show.style import HATCHES, PALETTE, figure, finish
@@ -22,8 +25,11 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "table": "lbcore.measure.table",
+    "bars": "lbcore.show.bar_chart",
     "explore": "lbcore.show.explorer",
+    "fleet": "lbcore.show.fates",
     "inspector": "lbcore.show.packet_inspector",
+    "packet_steps": "lbcore.show.packet_walk",
     "source": "lbcore.show.listing",
     "machine_steps": "lbcore.show.machine_stepper",
     "verifier_steps": "lbcore.show.verifier_stepper",
@@ -36,8 +42,9 @@ _WHERE = {
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "inspector", "lines",
-    "machine_steps", "packet", "predict", "quiz", "removal", "slots_moved", "source", "table", "verifier_steps",
+    "HATCHES", "PALETTE", "Span", "bars", "explore", "figure", "finish", "fleet", "header", "inspector", "lines",
+    "machine_steps", "packet", "packet_steps", "predict", "quiz", "removal", "slots_moved", "source", "table",
+    "verifier_steps",
 ]  # fmt: skip
 
 

@@ -21,6 +21,8 @@ from lbcore.wire import checksum, ethernet, fields, icmp, ipv4, ipv6, options, t
 from lbcore.wire.seam import View, advance, view
 from lbcore.wire.verdict import BAD_HEADER_LENGTH, BAD_TOTAL_LENGTH, BAD_VERSION, TEXT, TOO_MANY_HEADERS, TRUNCATED
 
+GUE_PORT = 6080
+"""Generic UDP encapsulation, variant 1: the packet stands right behind the UDP header (draft-ietf-intarea-gue)."""
 MAX_LAYERS = 32
 """A frame of tunnels in tunnels ends here; so does the walk."""
 
@@ -320,9 +322,23 @@ def _udp(walk: _Walk) -> str | None:
     found = walk.read(fields.UDP, walk.end)
     found = _checksum(walk, found, _transport_sum(walk), walk.pseudo_header, zero=0xFFFF)
     walk.take("udp", udp.LENGTH, found, note)
+    if not note and header.destination_port == GUE_PORT and walk.at < walk.end:
+        inner = {4: "ipv4", 6: "ipv6"}.get(walk.frame[walk.at] >> 4)
+        if inner:
+            return inner
     if header.verdict != BAD_TOTAL_LENGTH or header.total_length >= udp.LENGTH:
         walk.rest("payload")
     return None
+
+
+def _gre(walk: _Walk) -> str | None:
+    header = walk.header("gre", fields.GRE)
+    if header is None:
+        return None
+    if header["checksum_present"] or header["reserved"] or header["version"]:
+        walk.rest("payload", "GRE with optional fields: not read any further")
+        return None
+    return _after_ethertype(walk, header["protocol"])
 
 
 def _icmp(walk: _Walk, *, six: bool = False) -> str | None:
@@ -356,6 +372,7 @@ _READERS: dict[str, Callable[[_Walk], str | None]] = {
     "udp": _udp,
     "icmp": _icmp,
     "icmpv6": _icmpv6,
+    "gre": _gre,
 }
 """Each takes its layer off the walk and names the next reader; None where nothing that can be read follows."""
 _PROTOCOLS = {
@@ -364,6 +381,7 @@ _PROTOCOLS = {
     ipv4.TCP: "tcp",
     ipv4.UDP: "udp",
     ipv4.IPV6: "ipv6",
+    ipv4.GRE: "gre",
     ipv6.ICMP: "icmpv6",
 }
 

@@ -121,6 +121,12 @@ ARP: Table = (
     ("target_mac", 48, mac),
     ("target_address", 32, address4),
 )
+GRE: Table = (
+    ("checksum_present", 1, flag),
+    ("reserved", 12, plain),
+    ("version", 3, plain),
+    ("protocol", 16, ether_type),
+)
 IPV4: Table = (
     ("version", 4, plain),
     ("header_length", 4, quantity("bytes", 4)),

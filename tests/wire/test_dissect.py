@@ -358,3 +358,23 @@ def test_what_is_not_there_is_named_with_what_is():
 def test_a_table_fills_its_header(table):
     size = {"ETHERNET": 14, "VLAN": 4, "ARP": 28, "IPV4": 20, "IPV6": 40, "TCP": 20, "UDP": 8, "FRAGMENT": 8}[table]
     assert sum(width for _, width, _ in getattr(fields, table)) == 8 * size
+
+
+def names(frame):
+    return [layer.name for layer in dissect(frame)]
+
+
+def test_gre_and_gue_are_opened():
+    inner = compose.tcp_frame()[14:]
+    gre = compose.ip_frame(protocol=47, payload=bytes.fromhex("00000800") + inner)
+    gue = compose.udp_frame(destination="10.0.0.9:6080", payload=inner)
+    assert names(gre) == ["ethernet", "ipv4", "gre", "ipv4", "tcp"]
+    assert names(gue) == ["ethernet", "ipv4", "udp", "ipv4", "tcp"]
+    assert all("wrong" not in field.text for layer in dissect(gue) for field in layer.fields)
+
+
+def test_gre_with_optional_fields_and_other_data_on_gues_port_are_left_alone():
+    assert names(compose.ip_frame(protocol=47, payload=bytes.fromhex("20000800") + bytes(24)))[-1] == "payload"
+    assert names(compose.ip_frame(protocol=47, payload=b"\0\0"))[-1] == "gre"
+    for payload in (b"", b"\x00data", b"\x4f"):
+        assert names(compose.udp_frame(destination="10.0.0.9:6080", payload=payload))[:3] == ["ethernet", "ipv4", "udp"]

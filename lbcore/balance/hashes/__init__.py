@@ -13,7 +13,6 @@
 All of them run as plain Python, and in numba code when called from it; `..._many` are compiled loops over arrays.
 """
 
-from lbcore.balance.hashes.crc32c import crc32c, crc32c_update
 from lbcore.balance.hashes.fnv import fnv1_32, fnv1_64, fnv1a_32, fnv1a_64, fnv1a_64_word
 from lbcore.balance.hashes.jhash import (
     jhash,
@@ -41,6 +40,7 @@ from lbcore.balance.hashes.siphash import (
 )
 from lbcore.balance.hashes.toeplitz import MICROSOFT_KEY, toeplitz, toeplitz_3words, toeplitz_3words_many, toeplitz_word
 from lbcore.balance.hashes.xxhash64 import xxhash64, xxhash64_word, xxhash64_word_many
+from lbcore.wire.crc32c import crc32c, crc32c_update
 
 __all__ = [
     "MICROSOFT_KEY",

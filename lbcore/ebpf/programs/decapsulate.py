@@ -1,6 +1,6 @@
-"""Opens tunnels: IPIP, GRE and GUE over IPv4 and IPv6. What was inside goes on to the network stack as if it had come so.
+"""Opens tunnels: IPIP, GRE and GUE over IPv4 and IPv6. What was inside goes on to the stack as if it had come so.
 
-Theory. A balancer that tunnels puts the client's packet, untouched, into one for the backend. Opening it is cutting off:
+Theory. A balancer that tunnels puts the client's packet, untouched, into one for the backend. To open it is to cut off
 the outer IP header, and what stands between it and the packet (nothing, or 4 bytes of GRE, or 8 of UDP). The Ethernet
 header is written anew in front of what is left, for its type may have changed. The stack then finds a packet for the
 virtual address, which the backend has on its loopback. No checksum needs work: none covers the outer header but its

@@ -1,6 +1,7 @@
 """CRC32C (Castagnoli): a checksum that finds damage, used as a hash because processors have an instruction for it.
 
-Rule of this file: it reads bytes and keeps no state.
+Rule of this file: it reads bytes and keeps no state. It stands here because headers carry it; `balance.hashes` lists it
+among its hashes.
 
 Theory. The data is one long polynomial over single bits; what is left after dividing it by the polynomial 0x1EDC6F41
 is the CRC. Bits go in lowest first, so the constant appears mirrored. The table holds the remainder of each byte.

@@ -1,0 +1,39 @@
+"""Bars side by side: a few designs under a few conditions.
+
+Rule of this file: groups along x, a bar for each series in each group, its value on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lbcore.show.style import HATCHES, Picture, figure, finish
+
+
+def bars(
+    groups: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    *,
+    x_label: str,
+    y_label: str,
+    title: str,
+    alt: str,
+) -> Picture:
+    """A finished figure: for each of `series` (name: a value for each group) a bar in each of `groups`.
+
+    ValueError when a label, the title or the alt text is missing, or a series has not one value for each group.
+    """
+    fig, ax = figure()
+    width = 0.8 / len(series)
+    for i, (name, values) in enumerate(series.items()):
+        places = np.arange(len(groups)) + width * (i - (len(series) - 1) / 2)
+        drawn = ax.bar(places, values, 0.9 * width, label=name, hatch=HATCHES[i % len(HATCHES)])
+        ax.bar_label(drawn, [f"{value:.2g}" for value in values], fontsize=8, padding=1)
+    ax.set(xlabel=x_label, ylabel=y_label)
+    ax.set_xticks(range(len(groups)), groups)
+    ax.margins(y=0.1)
+    ax.grid(False, axis="x")
+    ax.legend(frameon=False, loc="best")
+    return finish(fig, title=title, alt=alt)

@@ -1,0 +1,77 @@
+"""Backends come and go under running packets: at no moment does a ring name one that takes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lbcore.ebpf import storage
+from lbcore.l4 import kernel_tables, xdp
+from lbcore.l4.config import Backend, BadConfig, Balancer, Config, Service
+from lbcore.l4.kernel_tables import RING_SIZE
+from lbcore.l4.tables import ACTIVE, DRAINING, GONE, TRACK
+
+STEPS = [("10.0.0.3", GONE), ("10.0.0.4", DRAINING), ("10.0.0.3", ACTIVE), ("10.0.0.4", GONE), ("10.0.0.3", DRAINING)]
+
+
+def config() -> Config:
+    here = [Backend("10.0.0.3", 80), Backend("10.0.0.3", 81), Backend("10.0.0.4", 80), Backend("10.0.0.5", 80)]
+    services = [Service(f"203.0.113.{n}", 80, "tcp", "nat", here) for n in (1, 2)]
+    return Config(services, gateway="02:00:00:00:00:01", ring_size=251)
+
+
+def named(ring: Any) -> set[int]:
+    return set((np.asarray(ring) & (TRACK - 1)).tolist()) - {0}
+
+
+def test_in_user_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    balancer = Balancer(config())
+    made = Balancer.ring
+
+    def ring(self: Balancer, service: Service) -> Any:
+        """Between two rings: some are new, the others old."""
+        new = made(self, service)
+        for one in (*self.tables.rings, new):
+            assert all(self.tables.backends[number, 0] != GONE for number in named(one))
+        return new
+
+    monkeypatch.setattr(Balancer, "ring", ring)
+    for address, state in STEPS:
+        balancer.set_state(address, state)
+        assert {int(row[0]) for b, row in zip(balancer.backends, balancer.tables.backends[1:], strict=True)
+                if b.address == address} == {state}  # fmt: skip
+
+
+def test_in_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    balancer = Balancer(config())
+    layouts = (kernel_tables.SETTINGS, kernel_tables.VIPS, kernel_tables.RINGS, kernel_tables.BACKENDS)
+    maps = {m.name: storage.Map(m.kind, m.key.size, m.value.size, m.max_entries, name=m.name) for m in layouts}
+    write, checked = xdp._write, 0
+
+    def watched(target: Any, keys: Any, values: Any) -> None:
+        nonlocal checked
+        write(target, keys, values)
+        states = maps["backends"].table.values.view("<u8")[:, 0]
+        for number in range(2):
+            slots = maps["rings"].table.values.view("<u4")[number * RING_SIZE : number * RING_SIZE + 251, 0]
+            assert all(states[one] != GONE for one in named(slots))
+            checked += 1
+
+    monkeypatch.setattr(xdp, "_write", watched)
+    xdp.fill(maps, balancer)
+    for address, state in STEPS:
+        balancer.set_state(address, state)
+        xdp.refresh(maps, balancer)
+        assert list(maps["backends"].table.values.view("<u8")[1:5, 0]) == [
+            balancer.states[b] for b in balancer.backends
+        ]
+    assert checked == 2 * 4 * (1 + len(STEPS))
+
+
+def test_nobody_is_named() -> None:
+    with pytest.raises(BadConfig, match=r"backend '10\.0\.0\.9': there are 10\.0\.0\.3, 10\.0\.0\.3, 10\.0\.0\.4"):
+        Balancer(config()).set_state("10.0.0.9", GONE)
+    with pytest.raises(BadConfig, match="state 3"):
+        Balancer(config()).set_state("10.0.0.3", 3)
