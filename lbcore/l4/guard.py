@@ -16,7 +16,7 @@ sequence number, and the backend would choose another: every later packet would 
 directions, with a state for each connection. A balancer whose replies go past it (DSR, tunnels) does not even see
 one of the two. The backends' kernels have had cookies all along (RFC 4987 section 3.6), and a SYN and its ACK come to
 the same backend by the ring alone. (A proxy without state is possible if the backends' kernels are taught to accept its
-cookies: bpf_sk_assign_tcp_reqsk, Linux 6.9.)
+cookies: bpf_sk_assign_tcp_reqsk.)
 
 Traps. An address is what the sender wrote there: who blocks on what an attacker writes, blocks whom the attacker names.
 Buckets are in an LRU hash, so a flood from forged addresses makes them forget, and who is forgotten starts anew. Many
