@@ -10,6 +10,9 @@ while packets run.
 Two flow tables, not one, make the promise: *a connection that has shown a second packet is never pushed out by one that
 has not*. A key that is new goes into `attempts`; when it comes again, it moves to `established`. A flood from forged
 addresses shows each of them once, so it fills `attempts`, however large it is, and nothing else.
+
+Trap. A second packet counts as one while the first is remembered. Where a flood turns `attempts` over faster than a
+client answers, connections that begin then are not remembered; the ring leads them, and moves them if it changes.
 """
 
 # What numba compiles on behalf of `on_arrays` keeps to plain integers; annotations are for people.

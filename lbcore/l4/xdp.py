@@ -21,11 +21,13 @@ import numpy as np
 from lbcore.ebpf import compiler, kernel, storage
 from lbcore.ebpf.compiler import Source
 from lbcore.ebpf.machine import Machine, Result
-from lbcore.l4 import flags, kernel_tables
+from lbcore.l4 import flags, kernel_tables, tables
+from lbcore.l4 import guard as guards
 from lbcore.l4.config import BadConfig, Balancer, Config
 from lbcore.l4.core import TRANSLATING, TUNNELS, forward
+from lbcore.l4.guard import Guard, refused
 from lbcore.l4.kernel_tables import MAPS, MAX_BACKENDS, MAX_RINGS, MAX_VIPS, RING_SIZE
-from lbcore.l4.reasons import Reason
+from lbcore.l4.reasons import DROP, LIMITED, Reason
 
 FAMILIES = {"dsr": 1 << flags.DSR, "tunnels": TUNNELS, "nat": TRANSLATING}
 """What one program can hold."""
@@ -48,18 +50,27 @@ def family_of(config: Config) -> str:
 
 
 @functools.cache
-def program(family: str) -> Source:
+def program(family: str, guarded: bool = False) -> Source:
     """The program for one of `FAMILIES`; compiled when first asked for its object, in some ten seconds."""
     modes = FAMILIES[family]
 
     def balance(context: Any) -> int:
         return forward(context, MAPS, modes)
 
-    return compiler.xdp(balance)
+    def guard_and_balance(context: Any) -> int:
+        if refused(context):
+            tables.count_reason(MAPS, LIMITED)
+            return DROP
+        return forward(context, MAPS, modes)
+
+    return compiler.xdp(guard_and_balance if guarded else balance)
 
 
-def fill(maps: Mapping[str, Any], balancer: Balancer) -> None:
+def fill(maps: Mapping[str, Any], balancer: Balancer, guard: Guard | None = None) -> None:
     """Write a configuration into maps (the kernel's or the machine's) of a program of this file."""
+    if guard is not None:
+        guards.check(guard)
+        guards.fill(maps, guard)
     t, layout = balancer.tables, kernel_tables
     maps["settings"][layout.SETTINGS.key.pack(0)] = layout.SETTINGS.value.pack(tuple(int(x) for x in t.settings))
     for key, value in zip(t.vip_keys, t.vip_values, strict=True):
@@ -114,12 +125,12 @@ class InKernel:
     with InKernel(config) as lb, lb.attach("eth0"): ...
     """
 
-    def __init__(self, config: Config | Balancer) -> None:
+    def __init__(self, config: Config | Balancer, *, guard: Guard | None = None) -> None:
         self.balancer = config if isinstance(config, Balancer) else Balancer(config)
-        source = program(family_of(self.balancer.config))
+        source = program(family_of(self.balancer.config), guard is not None)
         self.program = kernel.load(source.object)
         try:
-            fill(self.program.maps, self.balancer)
+            fill(self.program.maps, self.balancer, guard)
         except BaseException:
             self.program.close()
             raise
@@ -157,15 +168,15 @@ class InKernel:
 class InMachine:
     """The same program in the book's virtual machine."""
 
-    def __init__(self, config: Config | Balancer, **options: Any) -> None:
+    def __init__(self, config: Config | Balancer, *, guard: Guard | None = None, **options: Any) -> None:
         self.balancer = config if isinstance(config, Balancer) else Balancer(config)
-        source = program(family_of(self.balancer.config))
+        source = program(family_of(self.balancer.config), guard is not None)
         specs = source.object.maps
         self.maps = {
             spec.name: storage.Map(spec.kind, spec.key_size, spec.value_size, spec.max_entries, name=spec.name)
             for spec in specs
         }
-        fill(self.maps, self.balancer)
+        fill(self.maps, self.balancer, guard)
         self.machine = Machine(source.object.program, self.maps, **options)
 
     def run(self, frame: bytes) -> tuple[int, bytes]:

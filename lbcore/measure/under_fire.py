@@ -1,0 +1,67 @@
+"""Chapter 07's experiment: floods and defences in the test-bed, and how many good clients are served (tier 2).
+
+Rule of this file: who defends how against what. The network is `testbed.under_attack`, the defences are `l4.guard`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lbcore.l4.config import Backend, Config, Service
+from lbcore.l4.crowd import syn
+from lbcore.l4.guard import Guard
+from lbcore.l4.xdp import InKernel
+from lbcore.testbed.under_attack import PORT, VIP, Outcome, goodput
+from lbcore.wire.floods import forged, senders
+
+FORGED = senders("198.18.0.0/15", 20_000, np.random.default_rng(7))
+FOUR = np.resize(senders("192.0.2.0/24", 4, np.random.default_rng(4)), 20_000)
+NOBODY = FORGED[:0]
+
+
+class Case(NamedTuple):
+    """A flood, a defence, and whether the backends may use SYN cookies. helps: what we expect of it."""
+
+    senders: npt.NDArray[np.uint32]
+    guard: Guard
+    cookies: bool
+    helps: bool
+
+
+def cases() -> dict[str, Case]:
+    """By name."""
+    return {
+        "no flood": Case(NOBODY, Guard(), cookies=False, helps=True),
+        "forged, nothing done": Case(FORGED, Guard(), cookies=False, helps=False),
+        "forged, a limit for each source": Case(FORGED, Guard(rate=1, burst=5), cookies=False, helps=False),
+        "forged, a block list": Case(FORGED, Guard(blocked=["198.18.0.0/15"]), cookies=False, helps=True),
+        "forged, the backends' cookies": Case(FORGED, Guard(), cookies=True, helps=True),
+        "four sources, nothing done": Case(FOUR, Guard(), cookies=False, helps=False),
+        "four sources, a limit for each": Case(FOUR, Guard(rate=1, burst=5), cookies=False, helps=True),
+    }
+
+
+def balancer(guard: Guard) -> Callable[[Sequence[tuple[str, str]]], InKernel]:
+    """How to make a guarded balancer, once the backends' addresses are known."""
+
+    def make(backends: Sequence[tuple[str, str]]) -> InKernel:
+        pool = [Backend(address, ethernet=mac) for address, mac in backends]
+        return InKernel(Config([Service(VIP, PORT, "tcp", "dsr", pool)]), guard=guard)
+
+    return make
+
+
+def outcome(case: Case, seconds: float = 0.6) -> Outcome:
+    """Good clients for so many seconds, in one of the cases."""
+    ports = np.arange(len(case.senders)).astype(np.uint16) | np.uint16(1024)
+    flood = [row.tobytes() for row in forged(syn(f"{VIP}:{PORT}"), case.senders, ports)]
+    return goodput(balancer(case.guard), flood, cookies=case.cookies, seconds=seconds)
+
+
+def run() -> dict[str, list[float]]:
+    """Case -> the fields of its `Outcome`: due, answered, flood, cookies sent, cookies that came back."""
+    return {name: list(map(float, outcome(case))) for name, case in cases().items()}
