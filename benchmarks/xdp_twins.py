@@ -35,7 +35,7 @@ from lbcore.ebpf.programs.redirect import other_port, redirect
 from lbcore.wire.compose import ip_frame, tcp_frame, udp_frame
 from lbcore.wire.portable import portable
 from lbcore.wire.seam import Frame
-from lbcore.wire.seam_numba import memory_context, place
+from lbcore.wire.seam_numba import memory_context, new_cell, place
 
 FOLDER = Path(__file__).parent / "c" / "xdp_twins"
 COMPILER = ("clang", "-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3")
@@ -92,10 +92,10 @@ def some_rules() -> None:
     random = Random(4)
     for _ in range(RULES):
         rules4.update((random.randrange(8, 33), random.getrandbits(32) | 0x80000000), BLOCK)
-        words = (0x20020000 | random.getrandbits(16), *(random.getrandbits(32) for _ in range(3)))
-        rules6.update((random.randrange(17, 129), *words), BLOCK)
+        high, low = 0x2002 << 48 | random.getrandbits(48), random.getrandbits(64)
+        rules6.update((random.randrange(17, 129), high, low), BLOCK)
     rules4.update((8, 0x0A000000), BLOCK)
-    rules6.update((32, 0x20010DB8, 0, 0, 0), BLOCK)
+    rules6.update((32, 0x20010DB8 << 32, 0), BLOCK)
 
 
 def a_port() -> None:
@@ -155,7 +155,7 @@ def in_numba(source: Source, packet: bytes) -> Callable[[], Any]:
     """A call runs the program, compiled for this processor, on BATCH fresh copies of the packet."""
     run = _batch(source)
     fresh = np.tile(np.frombuffer(packet, np.uint8), (BATCH, 1))
-    cell, frames = np.zeros(4, np.uint64), fresh.copy()
+    cell, frames = new_cell(), fresh.copy()
 
     def batch() -> Any:
         frames[:] = fresh

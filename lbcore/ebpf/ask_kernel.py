@@ -23,7 +23,7 @@ from numba.extending import intrinsic, overload
 
 from lbcore.ebpf import signatures
 from lbcore.ebpf.contexts import SkBuff, XdpMd
-from lbcore.ebpf.helpers import named
+from lbcore.ebpf.helpers import named, stack
 from lbcore.wire.seam import View
 from lbcore.wire.words_numba import I64
 
@@ -141,7 +141,7 @@ def _lookup(family: int) -> Any:
     def typing(typing_context, context, interface, length, addresses):
         def codegen(context, b, signature, values):
             asked, interface, length, addresses = values
-            slot = cgutils.alloca_once(b, ir.ArrayType(I64, SIZE // 8))
+            slot = stack(b, ir.ArrayType(I64, SIZE // 8))
             start = b.bitcast(slot, ir.IntType(8).as_pointer())
 
             def at(offset, bits):

@@ -21,7 +21,7 @@ from typing import Any
 
 from llvmlite import binding as llvm
 
-from lbcore.ebpf import elf, emitter, explain, frame, maps_numba, target  # noqa: F401 (maps_numba: what maps mean compiled)
+from lbcore.ebpf import elf, emitter, explain, frame, methods_numba, target  # noqa: F401 (what maps mean compiled)
 from lbcore.ebpf.contexts import KINDS
 from lbcore.ebpf.maps import Map, TailCall
 from lbcore.ebpf.object import Object

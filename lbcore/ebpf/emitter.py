@@ -52,7 +52,7 @@ def optimised(module: Any) -> Any:
     inlining.add_always_inliner_pass()
     inlining.add_sroa_pass()
     inlining.add_sccp_pass()
-    inlining.add_simplify_cfg_pass()
+    inlining.add_jump_threading_pass()
     passes = llvm.create_pass_builder(machine(), llvm.create_pipeline_tuning_options(speed_level=3))
     for stage in (inlining, passes.getModulePassManager()):
         stage.run(module, passes)

@@ -21,7 +21,8 @@ from llvmlite import binding as llvm
 from lbcore.ebpf import target
 from lbcore.ebpf.contexts import Kind
 from lbcore.ebpf.emitter import LAYOUT, TRIPLE
-from lbcore.ebpf.maps import Field, Layout, Map
+from lbcore.ebpf.layouts import Field, Layout
+from lbcore.ebpf.maps import Map
 from lbcore.ebpf.storage import KINDS
 
 LICENSE = "GPL"

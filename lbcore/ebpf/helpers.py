@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, debuginfo
 from numba.extending import intrinsic, overload
 
 from lbcore.ebpf import signatures
@@ -84,6 +84,12 @@ def printk(text: str, a: int = 0, b: int = 0, c: int = 0) -> None:
     numba in user space drops it.
     """
     print(text.replace("ll", "") % (a, b, c)[: text.count("%")])
+
+
+def stack(b: Any, kind: Any) -> Any:
+    """A place on the stack, of this LLVM type, that holds nothing yet (numba's own would be filled with zeros)."""
+    with debuginfo.suspend_emission(b), b.goto_entry_block():
+        return b.alloca(kind)
 
 
 def call(number: int, arguments: int) -> Any:
@@ -182,7 +188,7 @@ def _text(context, text):
     words = [int.from_bytes(data[at : at + 8].ljust(8, b"\0"), "little") for at in range(0, len(data), 8)]
 
     def codegen(context, b, signature, values):
-        slot = cgutils.alloca_once(b, ir.ArrayType(I64, len(words)))
+        slot = stack(b, ir.ArrayType(I64, len(words)))
         for index, word in enumerate(words):
             b.store(I64(word), b.gep(slot, [I64(0), I64(index)]))
         return b.ptrtoint(slot, I64)

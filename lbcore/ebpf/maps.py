@@ -7,15 +7,14 @@
     hits.increment(protocol)
     found, number = flows.lookup((ip.source_high, ip.source_low, port))
     backends.add(number, size_of(p), "octets")
-    found, backend = backends.lookup(number)                                 # backend.port
+    found, backend = backends.lookup(number)                                 # backend.port: a copy
+    backend = backends.find(number)                                          # if backend: backend.port = 80 changes it
 
 Rule of this file: what a map holds, and what its methods do in plain Python: to `storage`, where the machine finds it.
-`maps_numba` gives the methods their compiled meaning.
+`methods_numba` gives the methods their compiled meaning.
 
-Theory. To the kernel, keys and values are bytes. Here they are numbers, or tuples of numbers laid out as C lays out a
-struct: each field at a multiple of its size, gaps zero (the kernel compares keys byte by byte, so a gap of garbage
-would be another key). A field of 64 bits is a word (`words.word64`), a smaller one a plain integer. Fields with names
-(a dictionary) make named tuples.
+Theory. A program forgets everything at its end; what is to last, or to be known to others, is in a map. Keys and values
+are numbers or tuples of numbers (`layouts` says how they lie in memory).
 
 Trap. `update` writes a whole value, and two CPUs that read, change and write it lose one change. What is counted is
 counted with `add`, which changes it where it is.
@@ -23,102 +22,16 @@ counted with `add`, which changes it where it is.
 
 from __future__ import annotations
 
-from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from lbcore.ebpf import ring, storage, tables
+from lbcore.ebpf.layouts import B16, B32, B64, B128, U8, U16, U32, U64, Field, Fields, Layout, Number, countable
 from lbcore.ebpf.storage import ANY, EXIST, NOEXIST
 
-__all__ = ["ANY", "B16", "B32", "B64", "B128", "EXIST", "NOEXIST", "U8", "U16", "U32", "U64", "Map"]
-
-Number = int | tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Field:
-    """An unsigned number of `size` bytes; `order`: "little", as processors have it, or "big", as on the wire.
-
-    It lies at a multiple of `align` bytes; of its size, unless said otherwise.
-    """
-
-    size: int
-    order: Any = "little"
-    align: int = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "align", self.align or self.size)
-
-
-Fields = Field | tuple["Fields", ...] | Mapping[str, "Fields"]
-"""A number, a tuple of fields, or fields with names; nested ones are as many numbers in a row as there are."""
-
-U8, U16, U32, U64 = Field(1), Field(2), Field(4), Field(8)
-B16, B32, B64 = Field(2, "big"), Field(4, "big"), Field(8, "big")
-B128: Fields = {"high": Field(8, "big", 4), "low": Field(8, "big", 4)}
-"""An IPv6 address as two words, laid out as struct in6_addr: `ipv6.parse` gives it so."""
-
-
-def _flat(fields: Fields, name: str = "") -> Iterator[tuple[str, Field]]:
-    """Every number among the fields, under the names that lead to it."""
-    if isinstance(fields, Field):
-        yield name, fields
-        return
-    named = fields.items() if isinstance(fields, Mapping) else ((f"f{i}", one) for i, one in enumerate(fields))
-    for inner, one in named:
-        yield from _flat(one, f"{name}_{inner}" if name else inner)
-
-
-class Layout:
-    """Where each field of a key or value is, as in a C struct.
-
-    single: it is a number, not a tuple of numbers; type: that of the tuple, a named one if `named`.
-    """
-
-    def __init__(self, fields: Fields, name: str = "fields") -> None:
-        self.single, self.named = isinstance(fields, Field), isinstance(fields, Mapping)
-        flat = list(_flat(fields))
-        self.names = tuple(name for name, _ in flat)
-        self.fields = tuple(field for _, field in flat)
-        self.type: Any = namedtuple(name, self.names) if self.named else tuple
-        self.offsets: list[int] = []
-        end = 0
-        for field in self.fields:
-            start = -(-end // field.align) * field.align
-            self.offsets.append(start)
-            end = start + field.size
-        widest = max((field.align for field in self.fields), default=1)
-        self.size = -(-end // widest) * widest
-
-    def position(self, field: int | str | None) -> int:
-        """Which number a field is, by name or by position. Raises ValueError."""
-        names = () if self.single else self.names
-        if isinstance(field, str) and field in names:
-            return names.index(field)
-        if isinstance(field, int) and 0 <= field < len(self.fields):
-            return field
-        have = f"has {', '.join(names)}" if names else "is one number"
-        raise ValueError(f"field {field!r}: this {have}")
-
-    def pack(self, value: Number) -> bytes:
-        """The bytes of a number or tuple; of each number the low bits of its field."""
-        values = value if isinstance(value, tuple) else (value,)
-        if len(values) != len(self.fields):
-            raise ValueError(f"{value!r}: {len(self.fields)} numbers were expected")
-        data = bytearray(self.size)
-        for field, offset, number in zip(self.fields, self.offsets, values, strict=True):
-            low = int(number) & ((1 << 8 * field.size) - 1)
-            data[offset : offset + field.size] = low.to_bytes(field.size, field.order)
-        return bytes(data)
-
-    def unpack(self, data: bytes) -> Any:
-        """The number or tuple in these bytes."""
-        places = zip(self.fields, self.offsets, strict=True)
-        values = tuple(int.from_bytes(data[at : at + field.size], field.order) for field, at in places)
-        if self.single:
-            return values[0]
-        return self.type(*values) if self.named else values
+__all__ = ["ANY", "B16", "B32", "B64", "B128", "EXIST", "NOEXIST", "U8", "U16", "U32", "U64", "Layout", "Map"]
 
 
 class TailCall(Exception):
@@ -143,6 +56,8 @@ class Map:
             raise ValueError(f"map name {name!r}: the kernel wants letters, digits and _, at most 15")
         self.kind, self.name, self.max_entries = kind, name, max_entries
         self.key, self.value = Layout(key, f"{name}_key"), Layout(value, f"{name}_value")
+        if "add" in self.value.names:
+            raise ValueError(f"map {name!r}: a field cannot be called 'add', which is what entries can do")
         self.storage = storage.Map(kind, self.key.size, self.value.size, max_entries, name=name)
 
     def __repr__(self) -> str:
@@ -215,6 +130,10 @@ class Map:
         after[position] = value
         return self.update(key, tuple(after), EXIST) == 0
 
+    def find(self, key: Number) -> Entry:
+        """A key's value where it is, to be read and written field by field; false if there is no such key."""
+        return Entry(self, self.storage.slot(self.key.pack(key), use=True))
+
     def redirect(self, key: int, otherwise: int) -> int:
         """The verdict that sends the packet to entry `key` of a devmap, cpumap or xskmap; without one, `otherwise`."""
         return 4 if self.storage.slot(self.key.pack(key)) >= 0 else otherwise & 3
@@ -225,9 +144,47 @@ class Map:
         return by
 
 
-def countable(field: Field) -> bool:
-    """Can processors add to it in one step?"""
-    return field.size in (4, 8) and field.order == "little"
+class Entry:
+    """A value in a map: `if entry:` it is there, then `entry.field` reads and `entry.field = n` writes; `entry.value`,
+    if it is one number. As with a pointer in C, one look-up serves for all, and two CPUs can write at once."""
+
+    __slots__ = ("_map", "_slot")
+
+    _map: Map
+    _slot: int
+
+    def __init__(self, map_: Map, slot: int) -> None:
+        object.__setattr__(self, "_map", map_)
+        object.__setattr__(self, "_slot", slot)
+
+    def __bool__(self) -> bool:
+        return self._slot >= 0
+
+    def __getattr__(self, name: str) -> int:
+        field, place = self._place(name)
+        return int.from_bytes(place.tobytes(), field.order)
+
+    def __setattr__(self, name: str, value: int) -> None:
+        field, place = self._place(name)
+        place[:] = np.frombuffer(Layout(field).pack(value), np.uint8)
+
+    def add(self, field: int | str, by: int) -> None:
+        """Add to a field of 32 or 64 bits, in one step that no other CPU can split."""
+        name = self._map.value.names[self._map.value.position(field)]
+        if not countable(self._place(name)[0]):
+            raise ValueError(f"{name!r} of {self._map}: only U32 and U64 can be added to")
+        setattr(self, name, getattr(self, name) + by)
+
+    def _place(self, name: str) -> tuple[Field, Any]:
+        """A field, and its bytes."""
+        layout = self._map.value
+        if name not in layout.names:
+            raise AttributeError(f"{name!r} is no field of {self._map}: {', '.join(layout.names)}")
+        if self._slot < 0:
+            raise LookupError(f"{self._map} has no such key: ask first whether the entry is there")
+        at = layout.names.index(name)
+        field, offset = layout.fields[at], layout.offsets[at]
+        return field, self._map.storage.table.values[self._slot, offset : offset + field.size]
 
 
 def array(name: str, max_entries: int, value: Fields = U64) -> Map:

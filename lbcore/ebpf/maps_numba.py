@@ -1,222 +1,32 @@
-"""What a map's methods mean to numba: helper calls in the kernel, `storage` in user space.
+"""What a map's operations mean to numba: helper calls in the kernel, `storage` in user space.
 
-Rule of this file: addresses and layouts. A method packs its key on the stack, asks the target for the address of the
-value, and reads it from there.
+Rule of this file: the operations that each target has its own way to do. What programs call is in `methods_numba`.
 
 Theory. Both targets have the same operations, on the addresses of key and value: find, store, remove. They are the
 functions below that do nothing in Python; each target overloads them. In the kernel a map is a symbol that the
 loader fills in; in user space it is constants: the addresses of its arrays, good for as long as the map lives, which
 is why numba keeps such code in no cache.
-
-Trap. The verifier refuses to read a stack slot that nobody wrote, so gaps in a key are written too.
 """
 
 # What numba compiles has no annotations.
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import wraps
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, errors
-from numba.core.imputils import lower_constant
-from numba.extending import intrinsic, models, overload, overload_method, register_model, typeof_impl
+from numba.core import cgutils
+from numba.extending import intrinsic, overload, typeof_impl
 from numba.np.arrayobj import populate_array
 
 from lbcore.ebpf import helpers, storage
-from lbcore.ebpf.kinds import PER_CPU
-from lbcore.ebpf.maps import ANY, NOEXIST, Layout, Map, countable
-from lbcore.wire import seam
+from lbcore.ebpf.layouts_numba import packed_key
 from lbcore.wire.seam_numba import address_of
 from lbcore.wire.words_numba import I64, as_uint64
 
 I8 = ir.IntType(8)
-
-
-class MapType(types.Type):  # type: ignore[misc]
-    """Every map has a type of its own: compiled code knows which map it is, and nothing is passed around."""
-
-    def __init__(self, map_: Map) -> None:
-        self.map = map_
-        super().__init__(f"Map({map_.name}.{id(map_)})")
-
-
-register_model(MapType)(models.OpaqueModel)
-typeof_impl.register(Map)(lambda value, context: MapType(value))
-lower_constant(MapType)(lambda context, builder, kind, value: context.get_dummy_value())
-
-
-def number_type(layout: Layout) -> Any:
-    """The numba type of a key or value: uint64 for a word, int64 for less; a tuple of them."""
-    kinds = [types.uint64 if field.size == 8 else types.int64 for field in layout.fields]
-    if layout.single:
-        return kinds[0]
-    if not layout.named:
-        return types.Tuple(kinds)
-    if len(set(kinds)) == 1:
-        return types.NamedUniTuple(kinds[0], len(kinds), layout.type)
-    return types.NamedTuple(kinds, layout.type)
-
-
-def _wanted(layout: Layout) -> str:
-    many = len(layout.fields)
-    names = f" ({', '.join(layout.names)})" if layout.named else ""
-    return "a number" if layout.single else f"a tuple of {many} number{'s' * (many != 1)}{names}"
-
-
-def _pack(context: Any, b: Any, layout: Layout, kind: Any, value: Any) -> Any:
-    """The address of a stack slot that holds the number or tuple."""
-    slot = cgutils.alloca_once(b, ir.ArrayType(I64, max(1, -(-layout.size // 8))))
-    start = b.bitcast(slot, I8.as_pointer())
-    used: set[int] = set()
-    for field, offset, number, one in zip(layout.fields, layout.offsets, *_numbers(b, value, kind), strict=True):
-        width = ir.IntType(8 * field.size)
-        word = context.cast(b, number, one, types.uint64)
-        word = word if field.size == 8 else b.trunc(word, width)
-        word = b.bswap(word) if field.order == "big" else word
-        b.store(word, b.bitcast(b.gep(start, [I64(offset)]), width.as_pointer()), align=field.align)
-        used.update(range(offset, offset + field.size))
-    for gap in set(range(layout.size)) - used:
-        b.store(I8(0), b.gep(start, [I64(gap)]), align=1)
-    return b.ptrtoint(slot, I64)
-
-
-def _numbers(b: Any, value: Any, kind: Any) -> tuple[list[Any], list[Any]]:
-    """The numbers of a tuple, or the one number, and their types."""
-    if not isinstance(kind, types.BaseTuple):
-        return [value], [kind]
-    return cgutils.unpack_tuple(b, value, len(kind)), list(kind)
-
-
-def _unpack(b: Any, layout: Layout, address: Any) -> list[Any]:
-    """The numbers at an address, as 64-bit integers."""
-    start = b.inttoptr(address, I8.as_pointer())
-    values = []
-    for field, offset in zip(layout.fields, layout.offsets, strict=True):
-        width = ir.IntType(8 * field.size)
-        word = b.load(b.bitcast(b.gep(start, [I64(offset)]), width.as_pointer()), align=field.align)
-        word = b.bswap(word) if field.order == "big" else word
-        values.append(word if field.size == 8 else b.zext(word, I64))
-    return values
-
-
-def _packs(which: str) -> Any:
-    """An intrinsic (map, number or tuple) -> uint64, the address of its bytes on the stack."""
-
-    def typing(context, table, value):
-        layout: Layout = getattr(table.map, which)
-        many = len(value) if isinstance(value, types.BaseTuple) else 1
-        numbers = list(value) if isinstance(value, types.BaseTuple) else [value]
-        right = many == len(layout.fields) and isinstance(value, types.BaseTuple) != layout.single
-        if not right or not all(isinstance(one, types.Integer | types.Boolean) for one in numbers):
-            raise errors.TypingError(f"{which} of map {table.map.name!r} is {_wanted(layout)}; given was {value}")
-
-        def codegen(context, b, signature, values):
-            return _pack(context, b, layout, signature.args[1], values[1])
-
-        return types.uint64(table, value), codegen
-
-    return intrinsic(typing)
-
-
-_key, _value, _record = _packs("key"), _packs("value"), _packs("record")
-
-
-@intrinsic
-def _read(context, table, address):
-    """The value at an address."""
-    layout = table.map.value
-    kind = number_type(layout)
-
-    def codegen(context, b, signature, values):
-        numbers = _unpack(b, layout, values[1])
-        return numbers[0] if layout.single else context.make_tuple(b, kind, numbers)
-
-    return kind(table, types.uint64), codegen
-
-
-@intrinsic
-def _zero(context, table):
-    kind = number_type(table.map.value)
-    return kind(table), lambda context, b, signature, values: context.get_constant_null(kind)
-
-
-def _place(b: Any, layout: Layout, address: Any, position: int) -> tuple[Any, Any]:
-    """A field of the value at an address: its width, and a pointer to it."""
-    width = ir.IntType(8 * layout.fields[position].size)
-    return width, b.inttoptr(b.add(address, I64(layout.offsets[position])), width.as_pointer())
-
-
-def _add(positions: Sequence[int]) -> Any:
-    """An intrinsic (map, address, number or tuple) that adds to these fields of the value there, each in one step."""
-
-    def typing(context, table, address, by):
-        layout = table.map.value
-
-        def codegen(context, b, signature, values):
-            for position, number, kind in zip(positions, *_numbers(b, values[2], signature.args[2]), strict=True):
-                width, place = _place(b, layout, values[1], position)
-                word = context.cast(b, number, kind, types.int64)
-                word = word if width.width == 64 else b.trunc(word, width)
-                if table.map.kind in PER_CPU and getattr(context, "natural_alignment", False):
-                    # No other CPU has this copy, and nothing interrupts the program on this one.
-                    b.store(b.add(b.load(place), word), place)
-                else:
-                    b.atomic_rmw("add", place, word, "monotonic")
-            return context.get_dummy_value()
-
-        return types.void(table, types.uint64, by), codegen
-
-    return intrinsic(typing)
-
-
-def _write(position: int) -> Any:
-    """An intrinsic (map, address, number) that writes one field of the value there."""
-
-    def typing(context, table, address, number):
-        layout = table.map.value
-
-        def codegen(context, b, signature, values):
-            width, place = _place(b, layout, values[1], position)
-            word = context.cast(b, values[2], signature.args[2], types.uint64)
-            word = word if width.width == 64 else b.trunc(word, width)
-            field = layout.fields[position]
-            b.store(b.bswap(word) if field.order == "big" else word, place, align=field.align)
-            return context.get_dummy_value()
-
-        return types.void(table, types.uint64, number), codegen
-
-    return intrinsic(typing)
-
-
-@intrinsic
-def _all_of(context, table, by):
-    """A number or tuple, as it is."""
-    return by(table, by), lambda context, b, signature, values: values[1]
-
-
-def _alone(position: int) -> Any:
-    """An intrinsic (map, number) -> a value that is zero but for one field."""
-
-    def typing(context, table, number):
-        layout = table.map.value
-        kind = number_type(layout)
-
-        def codegen(context, b, signature, values):
-            word = context.cast(b, values[1], signature.args[1], types.int64)
-            numbers = [word if i == position else I64(0) for i in range(len(layout.fields))]
-            return word if layout.single else context.make_tuple(b, kind, numbers)
-
-        return kind(table, number), codegen
-
-    return intrinsic(typing)
-
-
-# ---- the operations that each target has its own way to do ----
 
 
 def find(table: Any, key: Any) -> Any:
@@ -288,7 +98,7 @@ def _jump_bpf(table, context, index):
 @overload(jump, target="cpu")
 def _jump_cpu(table, context, index):
     def jump(table, context, index):
-        if storage.find(_table(table), _key(table, index)) >= 0:
+        if storage.find(_table(table), packed_key(table, index)) >= 0:
             raise RuntimeError("tail_call: compiled for this process, a program cannot go on in another")
 
     return jump
@@ -346,165 +156,11 @@ def _store_cpu(table, key, value, flags):
 
 @overload(send, target="cpu")
 def _send_cpu(table, key, otherwise):
-    return lambda table, key, otherwise: 4 if storage.find(_table(table), _key(table, key)) >= 0 else otherwise & 3
+    return lambda table, key, otherwise: (
+        4 if storage.find(_table(table), packed_key(table, key)) >= 0 else otherwise & 3
+    )
 
 
 @overload(append, target="cpu")
 def _append_cpu(table, record, size):
     return lambda table, record, size: storage.output(_table(table), record, size)
-
-
-# ---- the methods ----
-
-ENTRIES = ("lookup", "update", "delete", "add", "increment", "set_field")
-METHODS = {
-    **dict.fromkeys(("hash", "lru_hash", "percpu_hash", "lru_percpu_hash", "lpm_trie"), ENTRIES),
-    **dict.fromkeys(("array", "percpu_array"), tuple(name for name in ENTRIES if name != "delete")),
-    **dict.fromkeys(("devmap", "devmap_hash", "cpumap", "xskmap"), ("redirect",)),
-    "prog_array": ("tail_call",),
-    "ringbuf": ("output",),
-}
-"""What a program may do with a map of each kind."""
-
-
-def _method(name: str) -> Any:
-    """As numba's overload_method, for maps that have it."""
-
-    def decorate(implementation: Any) -> Any:
-        @wraps(implementation)
-        def judged(table, *arguments, **options):
-            can = METHODS[table.map.kind]
-            if name not in can:
-                raise errors.TypingError(
-                    f"map {table.map.name!r} is of kind {table.map.kind}: a program has {', '.join(can)} for it, "
-                    f"and not {name}"
-                )
-            return implementation(table, *arguments, **options)
-
-        return overload_method(MapType, name, prefer_literal=True)(judged)
-
-    return decorate
-
-
-@_method("lookup")
-def _lookup(table, key):
-    def lookup(table, key):
-        at = find(table, _key(table, key))
-        if at == np.uint64(0):
-            return False, _zero(table)
-        return True, _read(table, at)
-
-    return lookup
-
-
-@_method("update")
-def _update(table, key, value, flags=ANY):
-    return lambda table, key, value, flags=ANY: store(table, _key(table, key), _value(table, value), flags)
-
-
-@_method("delete")
-def _delete(table, key):
-    return lambda table, key: remove(table, _key(table, key))
-
-
-def _position(table: Any, field: Any) -> int:
-    """Which field a literal means. Raises TypingError."""
-    chosen = field.literal_value if isinstance(field, types.Literal) else None
-    try:
-        return int(table.map.value.position(chosen))
-    except ValueError as error:
-        raise errors.TypingError(f"value of map {table.map.name!r}: {error}, wanted as a constant") from None
-
-
-def _absent(kind: Any) -> bool:
-    return kind is None or isinstance(kind, types.Omitted | types.NoneType)
-
-
-def _counted(table: Any, by: Any, field: Any) -> list[int]:
-    """Which fields are to be added to. Raises TypingError."""
-    layout, name = table.map.value, table.map.name
-    if not _absent(field):
-        positions = [_position(table, field)]
-    elif layout.single:
-        positions = [0]
-    elif isinstance(by, types.BaseTuple) and len(by) == len(layout.fields):
-        return [*range(len(by))] if all(map(countable, layout.fields)) else _uncountable(table, "all of this")
-    else:
-        raise errors.TypingError(f"value of map {name!r} is {_wanted(layout)}: add one, or name a field")
-    if not isinstance(by, types.Integer | types.Boolean | types.Omitted | int):
-        raise errors.TypingError(f"value of map {name!r}: one number is to be added, and this is {by}")
-    return positions if countable(layout.fields[positions[0]]) else _uncountable(table, "this field")
-
-
-def _uncountable(table: Any, what: str) -> NoReturn:
-    raise errors.TypingError(f"value of map {table.map.name!r}: only U32 and U64 can be added to, not {what}")
-
-
-@_method("add")
-def _add_to(table, key, by, field=None):
-    positions = _counted(table, by, field)
-    increase = _add(positions)
-    fresh = _all_of if _absent(field) else _alone(positions[0])
-
-    def add(table, key, by, field=None):
-        where = _key(table, key)
-        at = find(table, where)
-        if at == np.uint64(0):
-            # If another CPU is quicker to make the entry, there is one now, and this adds to it.
-            if store(table, where, _value(table, fresh(table, by)), NOEXIST) == 0:
-                return True
-            at = find(table, where)
-            if at == np.uint64(0):
-                return False
-        increase(table, at, by)
-        return True
-
-    def add_where_all_entries_exist(table, key, by, field=None):
-        at = find(table, _key(table, key))
-        if at == np.uint64(0):
-            return False
-        increase(table, at, by)
-        return True
-
-    return add_where_all_entries_exist if table.map.kind in ("array", "percpu_array") else add
-
-
-@_method("increment")
-def _increment(table, key, by=1):
-    _counted(table, by, None)
-    return lambda table, key, by=1: table.add(key, by)
-
-
-@_method("set_field")
-def _set_field(table, key, field, value):
-    write = _write(_position(table, field))
-
-    def set_field(table, key, field, value):
-        at = find(table, _key(table, key))
-        if at == np.uint64(0):
-            return False
-        write(table, at, value)
-        return True
-
-    return set_field
-
-
-@_method("redirect")
-def _redirect(table, key, otherwise):
-    return lambda table, key, otherwise: send(table, key, otherwise)
-
-
-@_method("tail_call")
-def _tail_call_of(table, context, index):
-    return lambda table, context, index: jump(table, context, index)
-
-
-@_method("output")
-def _output(table, record):
-    size = table.map.record.size
-    return lambda table, record: append(table, _record(table, record), size)
-
-
-@overload(seam.lookup)
-def _seam_lookup(table, key):
-    return (lambda table, key: table.lookup(key)) if isinstance(table, MapType) else None

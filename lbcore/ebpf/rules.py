@@ -22,7 +22,7 @@ from numba.core.untyped_passes import IRProcessing
 
 from lbcore.ebpf.errors import CompileError
 from lbcore.ebpf.helpers import printk
-from lbcore.ebpf.maps_numba import MapType
+from lbcore.ebpf.layouts_numba import EntryType, MapType
 
 NUMBA, HERE = Path(numba.__file__).parent, Path(__file__).parent
 
@@ -85,7 +85,9 @@ def stray_strings(function_ir: Any, typemap: Any) -> Iterator[Place]:
     for block in function_ir.blocks.values():
         for call in block.find_exprs("call"):
             called = typemap[call.func.name]
-            if getattr(called, "typing_key", None) is printk or isinstance(getattr(called, "this", None), MapType):
+            if getattr(called, "typing_key", None) is printk or isinstance(
+                getattr(called, "this", None), MapType | EntryType
+            ):
                 named.update(one.name for one in (*call.args, *dict(call.kws).values()))
     for block in function_ir.blocks.values():
         for statement in block.find_insts(ir.Assign):

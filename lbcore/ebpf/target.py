@@ -15,12 +15,15 @@ kernel's own machines do not mind.
 
 from __future__ import annotations
 
+import operator
 import warnings
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from llvmlite import binding as llvm
-from numba.core import codegen, compiler, cpu, errors, typing
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, codegen, compiler, cpu, errors, imputils, typing
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.descriptors import TargetDescriptor
 from numba.core.dispatcher import Dispatcher
@@ -97,6 +100,10 @@ class Context(cpu.CPUContext):  # type: ignore[misc]
         self.maps = {}
         self._internal_codegen = Codegen("lbcore.ebpf")
 
+    def load_additional_registries(self) -> None:
+        super().load_additional_registries()
+        self.install_registry(lowering)
+
     def create_cpython_wrapper(self, *arguments: Any, **options: Any) -> None:
         return None
 
@@ -109,6 +116,45 @@ class Context(cpu.CPUContext):  # type: ignore[misc]
     def get_executable(self, library: Any, description: Any, environment: Any) -> object:
         """Nothing to call; but numba finds callees again by this object, so each has one of its own."""
         return object()
+
+
+lowering = imputils.Registry("lbcore.ebpf")
+
+
+@lowering.lower(operator.contains, types.UniTuple, types.Integer)  # type: ignore[untyped-decorator]
+def contains(context: Any, b: Any, signature: Any, values: Any) -> Any:
+    """`x in (A, B, C)`, as C has it: a switch, or a jump for each. numba's loop becomes numbers to be combined."""
+    wanted = context.cast(b, values[1], signature.args[1], signature.args[0].dtype)
+    found, end = b.append_basic_block(), b.append_basic_block()
+    given = _constants(values[0])
+    if given is not None:
+        otherwise = b.block
+        switch = b.switch(wanted, end)
+        for number in given:
+            switch.add_case(number, found)
+    else:
+        for one in cgutils.unpack_tuple(b, values[0]):
+            otherwise = b.append_basic_block()
+            b.cbranch(b.icmp_unsigned("==", one, wanted), found, otherwise)
+            b.position_at_end(otherwise)
+        b.branch(end)
+    b.position_at_end(found)
+    b.branch(end)
+    b.position_at_end(end)
+    answer = b.phi(ir.IntType(1))
+    answer.add_incoming(ir.IntType(1)(1), found)
+    answer.add_incoming(ir.IntType(1)(0), otherwise)
+    return answer
+
+
+def _constants(values: Any) -> set[Any] | None:
+    """The numbers of a tuple, if it was put together from constants; else None."""
+    found = set()
+    while isinstance(values, ir.instructions.InsertValue):
+        found.add(values.value)
+        values = values.aggregate
+    complete = isinstance(values, ir.Constant) and all(isinstance(one, ir.Constant) for one in found)
+    return found if complete else None
 
 
 class Options(cpu.CPUTargetOptions):  # type: ignore[misc]

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from lbcore.ebpf import compiler, kernel
+from lbcore.ebpf import kernel
 from lbcore.ebpf.compiler import Source
+from lbcore.ebpf.kinds import PER_CPU
 from lbcore.ebpf.machine import Machine
 from lbcore.ebpf.maps import Map, ProgramArray
 from lbcore.wire.portable import portable
@@ -129,7 +130,7 @@ def _context(program: Source, sent: Sent) -> bytes:
 def _taken(theirs: Any) -> Any:
     if theirs.kind == "ringbuf":
         return theirs.consume()
-    if theirs.kind in compiler.maps_numba.PER_CPU:  # the test runs on one CPU, so the others' copies are zero
+    if theirs.kind in PER_CPU:  # the test runs on one CPU, so the others' copies are zero
         parts = {key: np.frombuffer(value, np.uint8).reshape(-1, theirs.value_size) for key, value in theirs.items()}
         return {key: np.bitwise_or.reduce(rows).tobytes() for key, rows in parts.items()}
     return dict(theirs)

@@ -32,6 +32,7 @@ from lbcore.wire.seam import (
     u64,
     view,
 )  # fmt: skip
+from lbcore.wire.words import int64, word64
 from tests import needs
 from tests.ebpf.everywhere import Outcome, Sent, fill, in_kernel, in_machine, in_numba, in_python
 
@@ -97,6 +98,32 @@ def addresses(context):
     known, six = routes6.lookup((128, high, low))
     there, four = routes4.lookup((32, u32(p, 20)))
     return (six if known else 0) << 16 | ((four[0] << 8) + four[1] if there else 0)
+
+
+@xdp
+def in_place(context):
+    p = view(context)
+    if not need(p, 40):
+        return XDP_DROP
+    high, low, port = u64(p, 8), u64(p, 16), u16(p, 24) & 3
+    session = sessions.find((high, low, port))
+    if not session:
+        sessions.update((high, low, port), (200, 1, high, low))
+        recent.update((high, low, port), word64(7))
+        return XDP_PASS
+    session.state = session.state + 1
+    session.add("seen", size_of(p))
+    session.id_low = session.id_low ^ session.id_high
+    times = recent.find((high, low, port))
+    if times:
+        times.value = times.value << word64(1)
+        times.add("value", 3)
+    where = totals.find(u8(p, 0) & 15)
+    if where:
+        where.octets = where.octets + word64(size_of(p))
+        where.add(0, 2)
+        return int64(where.packets) << 8 | session.state
+    return session.seen
 
 
 @xdp
@@ -178,7 +205,7 @@ def rules() -> dict[str, Any]:
     }  # fmt: skip
 
 
-EVERY = [counts, addresses, by_device]
+EVERY = [counts, addresses, in_place, by_device]
 each = pytest.mark.parametrize("program", EVERY, ids=lambda program: program.__name__)
 
 
@@ -227,6 +254,23 @@ def test_what_the_counters_say() -> None:
     assert (backends[2].flags, backends[2].octets, backends[2].packets, backends[2].weight) == (3, 180, 0, 302 & 255)
     assert not totals.add(8, (1, 1))
     assert not totals.set_field(8, "packets", 1)
+
+
+def test_an_entry_is_there_or_not() -> None:
+    fill(counts.maps, {})
+    assert not totals.find(8)
+    entry = totals.find(3)
+    entry.octets = 1 << 70 | 5
+    entry.add("octets", 1)
+    assert totals[3] == (0, 6)
+    with pytest.raises(LookupError, match="ask first whether"):
+        _ = totals.find(8).octets
+    with pytest.raises(AttributeError, match="'bytes' is no field of <array 'totals'>: packets, octets"):
+        entry.bytes = 1
+    with pytest.raises(ValueError, match="only U32 and U64"):
+        backends.find(1).add("port", 1)
+    with pytest.raises(ValueError, match="cannot be called 'add'"):
+        maps.array("sums", 1, value={"add": U64})
 
 
 def xdp_socket() -> socket.socket:

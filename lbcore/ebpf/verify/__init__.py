@@ -1,0 +1,1 @@
+"""The parts of the teaching verifier; `lbcore.ebpf.verifier` is its front."""
