@@ -1,6 +1,7 @@
 /* The balancer of lbcore.l4 as one would write it in C: core.c of a twin, over whatever tables and packets the file that
  * includes this one has. It brings the types u8 to u64, INLINE, LOOSE (how a word at any address is declared), LINK and
- * FAR (an offset that is known to be small, where somebody wants to know), CONTEXT, MODES, and these:
+ * FAR (an offset that is known to be small, where somebody wants to know), SETTLE (the same where ways of parsing meet),
+ * CONTEXT, MODES, and these:
  *
  *   struct cursor packet(CONTEXT *);  int grow_head(CONTEXT *, int n);  u64 now(struct tables *);
  *   struct settings *settings_of(t);     struct service *vip(t, struct address *, u32 service);
@@ -187,15 +188,17 @@ INLINE void parse_ports(struct cursor p, s64 left, struct flow *flow) {
     }
     if (flow->flags & QUOTED)
         return;
-    u32 size = flow->protocol == TCP ? 20 : 8;
-    if (left < size || (flow->protocol == TCP ? !need(p, 20) : !need(p, 8))) {
-        flow->reason = TRUNCATED;
+    flow->reason = TRUNCATED;
+    if (flow->protocol == TCP) {
+        if (left < 20 || !need(p, 20))
+            return;
+        flow->flags = (p.at[13] & 0x12) == 0x02 ? SYN : 0;
+    } else if (left < 8 || !need(p, 8)) {
         return;
     }
+    flow->reason = FORWARDED;
     flow->source_port = get16(p.at);
     flow->destination_port = get16(p.at + 2);
-    if (flow->protocol == TCP && (p.at[13] & 0x12) == 0x02)
-        flow->flags = SYN;
 }
 
 INLINE void parse_ipv4(struct cursor p, struct flow *flow) {
@@ -362,6 +365,11 @@ INLINE void parse(struct cursor p, struct flow *flow) {
         parse_ipv4(q, flow);
     else if (type == TYPE6)
         parse_ipv6(q, flow);
+    SETTLE(flow->link, 32);
+    SETTLE(flow->version, 8);
+    SETTLE(flow->transport, 4096);
+    SETTLE(flow->protocol, 256);
+    SETTLE(flow->flags, 4);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ link */

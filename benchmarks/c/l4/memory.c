@@ -11,6 +11,7 @@ typedef int64_t s64;
 #define LOOSE __attribute__((may_alias, aligned(1)))
 #define LINK(n) (n)
 #define FAR(n) (n)
+#define SETTLE(n, below)
 #define CONTEXT struct context
 #define MODES 63
 

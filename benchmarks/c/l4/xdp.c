@@ -12,6 +12,8 @@ typedef long long s64;
 #define LOOSE
 #define LINK(n) ((n) & 31)
 #define FAR(n) ((n) & 4095)
+/* The verifier is to know no more of it than that, else it follows every way of parsing to the end. */
+#define SETTLE(n, below) asm volatile("%0 &= %1" : "+r"(n) : "i"(below - 1))
 #define CONTEXT struct xdp_md
 
 #include "core.h"
