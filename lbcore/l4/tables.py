@@ -131,7 +131,7 @@ def on_arrays(function: F) -> F:
     def chosen(*arguments: Any) -> Any:
         return function if isinstance(arguments[0], types.BaseTuple) else None
 
-    overload(function, strict=False)(chosen)
+    overload(function, strict=False, jit_options={"forceinline": True})(chosen)
     return function
 
 
