@@ -1,4 +1,4 @@
-"""The pipeline in memory: what a packet costs in `Forwarder.process`, and what it costs in C.
+"""The pipeline in memory: what a packet costs in `forwarder.forward_batch`, and what it costs in C.
 
 Rule of this file: the same batches of the same packets, over the same tables.
 
@@ -13,6 +13,8 @@ flows come in random order, and their entries do not.
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Callable
 from statistics import median
 from typing import Any, NamedTuple
@@ -22,19 +24,19 @@ import numpy as np
 from benchmarks.l4_twins import ForwarderInC
 from lbcore.l4 import flow_table
 from lbcore.l4.config import Backend, Balancer, Config, Service
-from lbcore.l4.forwarder import HEADROOM, Forwarder
+from lbcore.l4.forwarder import HEADROOM, Forwarder, forward_batch
 from lbcore.measure import Comparison, Table, compare, facts_line
 from lbcore.wire.compose import tcp_frame
+from lbcore.wire.seam_numba import new_cell
+from lbcore.wire.tcp import ACK
 
 MODES = ("dsr", "ipip", "nat")
 VERSIONS = (4, 6)
-FLOWS = {1_000: 1 << 11, 100_000: 1 << 18}
+FLOWS = {2_000: 1 << 12, 100_000: 1 << 18}
 """Flows, and entries of the tables that they are in."""
-BATCH = 256
-"""Packets that are handled at a time."""
-CALL = 16
-"""Batches in one call."""
-WIDTH = 192
+BATCH = 2000
+"""Packets that are handled by one call: so many that the way from Python into compiled code says nothing."""
+WIDTH = 160
 COPY, C, LBCORE = "copying", "C", "lbcore"
 
 
@@ -73,10 +75,10 @@ def config(mode: str, version: int, entries: int) -> Config:
 def packets(version: int, flows: int) -> Any:
     """uint8[flows, WIDTH]: a packet of each flow, in random order; and the length of them all."""
     if version == 4:
-        first = tcp_frame(source="10.9.0.0:1024", destination="203.0.113.80:80", payload=bytes(10))
+        first = tcp_frame(source="10.9.0.0:1024", destination="203.0.113.80:80", flags=ACK)
         source, port = 26, 34
     else:
-        first = tcp_frame(source="[2001:db8:c::]:1024", destination="[2001:db8:80::1]:80", payload=bytes(10))
+        first = tcp_frame(source="[2001:db8:c::]:1024", destination="[2001:db8:80::1]:80", flags=ACK)
         source, port = 34, 54
     block = np.zeros((flows, WIDTH), np.uint8)
     block[:, HEADROOM : HEADROOM + len(first)] = np.frombuffer(first, np.uint8)
@@ -87,20 +89,23 @@ def packets(version: int, flows: int) -> Any:
     return block, len(first)
 
 
-def stream(process: Callable[..., Any], block: Any, length: int) -> Callable[[], Any]:
-    """A call handles CALL batches and goes on where the last one ended."""
-    work, lengths = np.empty((BATCH, WIDTH), np.uint8), np.full(BATCH, length, np.int64)
-    batches = len(block) // BATCH
-    at = 0
+def stream(forward: Callable[..., Any], block: Any, length: int) -> Callable[[], Any]:
+    """A call handles a batch, and goes on where the last one ended."""
+    frames, verdicts = np.empty((BATCH, WIDTH), np.uint8), np.zeros(BATCH, np.uint8)
+    starts, lengths = np.zeros(BATCH, np.int64), np.zeros(BATCH, np.int64)
+    batches = itertools.cycle(range(0, len(block), BATCH))
 
     def run() -> None:
-        nonlocal at
-        for _ in range(CALL):
-            work[:] = block[at * BATCH : (at + 1) * BATCH]
-            process(work, lengths)
-            at = (at + 1) % batches
+        at = next(batches)
+        frames[:] = block[at : at + BATCH]
+        starts[:], lengths[:] = HEADROOM, length
+        forward(frames, starts, lengths, verdicts)
 
     return run
+
+
+def nothing(*arguments: Any) -> None:
+    """What is left when nobody forwards."""
 
 
 def measure(rounds: int, seconds: float) -> list[Row]:
@@ -112,15 +117,13 @@ def measure(rounds: int, seconds: float) -> list[Row]:
                 balancer = Balancer(config(mode, version, entries))
                 ours, theirs = Forwarder(balancer), ForwarderInC(balancer)
                 block, length = packets(version, flows)
-                lengths = np.full(len(block), length, np.int64)
-                for _ in range(2):
-                    ours.process(block.copy(), lengths)
-                work = {C: theirs.process, LBCORE: ours.process, COPY: lambda frames, lengths: None}
-                calls = {name: stream(process, block, length) for name, process in work.items()}
-                for call in calls.values():
-                    for _ in range(len(block) // BATCH // CALL):
-                        call()
-                done = compare(calls, rounds=rounds, min_seconds=seconds, operations=BATCH * CALL, baseline=C)
+                balancer.tables.clock[0] = time.monotonic_ns()
+                cell, t = new_cell(), balancer.tables
+                ways = {C: theirs.forward_batch, LBCORE: lambda *a, c=cell, t=t: forward_batch(c, *a, t), COPY: nothing}
+                calls = {name: stream(forward, block, length) for name, forward in ways.items()}
+                for _ in range(3 * len(block) // BATCH):
+                    calls[LBCORE]()
+                done = compare(calls, rounds=rounds, min_seconds=seconds, operations=BATCH, baseline=C)
                 ends = ours.reasons()
                 assert list(ends) == ["forwarded"], f"{mode}, IPv{version}: {ends}"
                 rows.append(Row(mode, version, flows, done))
