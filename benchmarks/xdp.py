@@ -75,13 +75,13 @@ def measure_ladder(rounds: int, repeat: int, seconds: float) -> tuple[list[Row],
             rung.prepare()
             source = rung.source
             with loaded(source, rung.twin()) as theirs, loaded(source, source.object) as ours:
-                sizes[rung.title] = size_of(theirs), size_of(ours)
+                sizes[rung.name] = size_of(theirs), size_of(ours)
                 programs = {KERNEL_C: theirs, KERNEL: ours, EMPTY: nothing}
                 for name, packet in rung.packets.items():
                     how = one_by_one if name in rung.once else repeated
                     times = how(programs, packet, rounds, repeat, seconds)
                     slow = slower(rung, packet, rounds, seconds)
-                    rows.append(Row(rung.title, name, Comparison({**times, **slow}, KERNEL_C)))
+                    rows.append(Row(rung.name, name, Comparison({**times, **slow}, KERNEL_C)))
             rung.prepare()
     return rows, sizes
 

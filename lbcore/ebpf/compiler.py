@@ -15,16 +15,18 @@ with it goes all that cannot be reached: a program is one function, however many
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from llvmlite import binding as llvm
 
-from lbcore.ebpf import elf, emitter, explain, frame, methods_numba, target  # noqa: F401 (what maps mean compiled)
+from lbcore.ebpf import elf, emitter, explain, frame, methods_numba, target, verifier  # noqa: F401 (what maps mean compiled)
 from lbcore.ebpf.contexts import KINDS
 from lbcore.ebpf.maps import Map, TailCall
-from lbcore.ebpf.object import Object
+from lbcore.ebpf.object import Line, Object
 
 Function = Callable[[Any], int]
 
@@ -58,6 +60,10 @@ class Source:
         """Compiled; the first time takes seconds. Raises `explain.CompileError`."""
         return compile(self.function, self.kind)
 
+    def check(self) -> None:
+        """Compile it and have the teaching verifier judge it. Raises `explain.CompileError`."""
+        compile(self.function, self.kind, verify=True)
+
     @cached_property
     def maps(self) -> dict[str, Map]:
         """The maps that the program uses, by name."""
@@ -79,13 +85,34 @@ def socket_filter(function: Function) -> Source:
     return Source(function, "socket")
 
 
-def compile(function: Function | Source, kind: str = "xdp") -> Object:
-    """The object of one program. Raises `explain.CompileError`, which names the line that cannot be compiled."""
-    return elf.read(emit(function.function if isinstance(function, Source) else function, kind))
+def compile(function: Function | Source, kind: str = "xdp", *, verify: bool = False) -> Object:
+    """The object of one program. Raises `explain.CompileError`, which names the line that cannot be compiled.
+
+    verify: have the teaching verifier judge it too, which takes up to a second or two: so an access that was not asked
+    for with need() is told at its line on any machine, not only where a kernel refuses it.
+    """
+    made = elf.read(emit(function.function if isinstance(function, Source) else function, kind))
+    made = replace(made, programs=tuple(replace(one, lines=tuple(map(_with_text, one.lines))) for one in made.programs))
+    if verify:
+        verdict = verifier.verify(made, keep=1)
+        if not verdict.accepted:
+            raise explain.refusal(verdict)
+    return made
+
+
+def _with_text(line: Line) -> Line:
+    """LLVM reads a line's text from its file; a notebook's cells are in none, and Python knows them."""
+    return line if line.text else replace(line, text=linecache.getline(line.file, line.line).rstrip("\n"))
 
 
 def emit(function: Function, kind: str = "xdp") -> bytes:
     """The object file of one program: an ELF file for the machine EM_BPF."""
+    with explain.errors_of(function):
+        return emitter.emit(bitcode(function, kind))
+
+
+def bitcode(function: Function, kind: str = "xdp") -> bytes:
+    """The program and all that it calls as one LLVM module, not optimised."""
     lowered, maps = lower(function, kind)
     module = lowered.module.clone()
     for symbol in module.global_variables:
@@ -97,8 +124,8 @@ def emit(function: Function, kind: str = "xdp") -> bytes:
     for one in (*module.functions, *module.global_variables):
         if not one.is_declaration and one.name not in kept:
             one.linkage = "internal"
-    with explain.errors_of(function):
-        return emitter.emit(module.as_bitcode())
+    code: bytes = module.as_bitcode()
+    return code
 
 
 def lower(function: Function, kind: str = "xdp") -> tuple[target.Lowered, dict[str, Map]]:

@@ -26,9 +26,9 @@ class Refused(Exception):
     """LLVM cannot make an object file of this; its own words."""
 
 
-def emit(bitcode: bytes) -> bytes:
-    """The object file of a linked module. Raises Refused."""
-    done = subprocess.run([sys.executable, __file__], input=bitcode, capture_output=True, check=False)
+def emit(bitcode: bytes, what: str = "object") -> bytes:
+    """The object file of a linked module, or ("assembly") its text for this machine's processor. Raises Refused."""
+    done = subprocess.run([sys.executable, __file__, what], input=bitcode, capture_output=True, check=False)
     if done.returncode or not done.stdout:
         raise Refused(done.stderr.decode(errors="replace").strip() or f"LLVM ended with status {done.returncode}")
     return done.stdout
@@ -59,6 +59,14 @@ def optimised(module: Any) -> Any:
     return module
 
 
+def for_this_machine(module: Any) -> str:
+    """The assembly of an optimised module: the same program, and another of LLVM's back ends."""
+    target = llvm.Target.from_default_triple().create_target_machine(opt=2)
+    module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
+    text: str = target.emit_assembly(module)
+    return text
+
+
 def divides(module: Any) -> bool:
     """Is there a signed division?"""
     return any(
@@ -74,7 +82,10 @@ def main() -> None:
     missing = [one.name for one in module.functions if one.is_declaration and not one.name.startswith("llvm.")]
     if missing:
         sys.exit(f"error: A call to built-in function '{missing[0]}' is not supported.")
-    sys.stdout.buffer.write(machine(DIVIDING_CPU if divides(module) else CPU).emit_object(module))
+    if sys.argv[1] == "assembly":
+        sys.stdout.buffer.write(for_this_machine(module).encode())
+    else:
+        sys.stdout.buffer.write(machine(DIVIDING_CPU if divides(module) else CPU).emit_object(module))
 
 
 if __name__ == "__main__":

@@ -62,7 +62,15 @@ def _told(program: Program, instruction: int | None, line: Line | None, reason: 
     if line is not None:
         told += [f"  {line.file}:{line.line}", f"    {line.text.strip()}"]
     if instruction is not None:
-        found = isa.decode(program.code)
-        text = dict(zip(isa.slots(found), found, strict=False)).get(instruction)
+        text = _instructions(program.code).get(instruction)
         told.append(f"  instruction {instruction}" + (f": {describe(text)}" if text else ""))
     return told
+
+
+def _instructions(code: bytes) -> dict[int, isa.Instruction]:
+    """Instructions by slot; none of code that the kernel may have refused for being none."""
+    try:
+        found = isa.decode(code)
+    except isa.BadCode:
+        return {}
+    return dict(zip(isa.slots(found), found, strict=False))

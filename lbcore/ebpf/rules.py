@@ -20,6 +20,7 @@ from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.typed_passes import NopythonTypeInference
 from numba.core.untyped_passes import IRProcessing
 
+from lbcore.ebpf import grammar
 from lbcore.ebpf.errors import CompileError
 from lbcore.ebpf.helpers import printk
 from lbcore.ebpf.layouts_numba import EntryType, MapType
@@ -77,6 +78,18 @@ def forbidden_types(function_ir: Any, typemap: Any) -> Iterator[Place]:
             for bad, why in FORBIDDEN.items():
                 if isinstance(kind, bad):
                     yield statement.loc, f"{_named(statement)} {why}"
+
+
+def unset(function_ir: Any) -> Iterator[Place]:
+    """Variables that have a value on one way only: numba would take zero, Python would raise."""
+    for block in function_ir.blocks.values():
+        for statement in block.find_insts(ir.Assign):
+            phi = statement.value
+            if isinstance(phi, ir.Expr) and phi.op == "phi" and ir.UNDEFINED in phi.incoming_values:
+                yield (
+                    statement.loc,
+                    f"{_named(statement)} has no value on one of the ways to this line: give it one first",
+                )
 
 
 def stray_strings(function_ir: Any, typemap: Any) -> Iterator[Place]:
@@ -149,11 +162,20 @@ class Types(_Rule):
     _name = "lbcore_bpf_types"
 
     def places(self, state: Any) -> list[Iterator[Place]]:
-        return [forbidden_types(state.func_ir, state.typemap), stray_strings(state.func_ir, state.typemap)]
+        return [
+            unset(state.func_ir),
+            forbidden_types(state.func_ir, state.typemap),
+            stray_strings(state.func_ir, state.typemap),
+        ]
 
 
 class Pipeline(Compiler):  # type: ignore[misc]
     """numba's compiler with the rules between its passes."""
+
+    def _compile_bytecode(self) -> Any:
+        if not machinery(self.state.func_id.filename):
+            grammar.judge(self.state.func_id.func)
+        return super()._compile_bytecode()
 
     def define_pipelines(self) -> list[Any]:
         pipelines: list[Any] = super().define_pipelines()

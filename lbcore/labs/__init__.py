@@ -6,7 +6,7 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["maglev"]
+__all__ = ["loader", "maglev", "xdp"]
 
 
 def __getattr__(name: str) -> Any:

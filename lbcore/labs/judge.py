@@ -22,8 +22,8 @@ from lbcore.show.style import GREEN, VERMILION
 
 RIGHT = "right"
 TWICE = (
-    "Called twice with the same arguments, your function gives two answers. Two balancers would send one connection to "
-    "two backends: no chance, no clock, nothing kept from earlier calls."
+    "Called twice with the same arguments, your function gives two answers. It may use no chance, no clock and nothing "
+    "kept from earlier calls."
 )
 
 
@@ -85,6 +85,7 @@ class Exercise:
     properties: Sequence[Property]
     advice: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # of an exception's class: key, hint
     accepted: Callable[..., str] = lambda *_: "This input has no right answer: raise ValueError."
+    difference: Callable[[Any, Any], str] = lambda got, wanted: ""  # where two answers part, in words
 
     def expect(self, arguments: tuple[Any, ...]) -> Outcome:
         """What the specification gives."""
@@ -107,26 +108,28 @@ class Exercise:
         """A case's arguments by name."""
         return ", ".join(f"{name} = {brief(value)}" for name, value in zip(self.names, case.arguments, strict=True))
 
+    def words(self, outcome: Outcome) -> str:
+        """An outcome in a line."""
+        if outcome.kind == "answer":
+            return brief(outcome.value)
+        return f"{outcome.value}: {outcome.note}".rstrip(": ") if outcome.kind == "raised" else outcome.note
+
     def evidence(self, case: Case, wanted: Outcome, got: Outcome) -> str:
         """The counterexample, for people."""
-        lines = [self.given(case), f"right: {words(wanted)}", f"yours: {words(got)}"]
+        lines = [self.given(case), f"right: {self.words(wanted)}", f"yours: {self.words(got)}"]
         if got.kind == wanted.kind == "answer":
             lines += first_difference(got.value, wanted.value)
+            lines += filter(None, [self.difference(got.value, wanted.value)])
         return "\n".join(lines)
 
 
 def brief(value: Any, most: int = 31) -> str:
     """A value in a line: long lists lose their middle."""
+    if isinstance(value, bytes) and len(value) > 16:
+        return f"{value[:8].hex(' ')} … ({len(value)} bytes)"
     if isinstance(value, list) and len(value) > most:
         return f"[{', '.join(map(repr, value[:12]))}, … {len(value)} in all]"
     return repr(value) if len(repr(value)) <= 200 else f"{repr(value)[:200]}…"
-
-
-def words(outcome: Outcome) -> str:
-    """An outcome in a line."""
-    if outcome.kind == "answer":
-        return brief(outcome.value)
-    return f"{outcome.value}: {outcome.note}".rstrip(": ") if outcome.kind == "raised" else outcome.note
 
 
 def first_difference(got: Any, wanted: Any) -> list[str]:
@@ -149,7 +152,9 @@ def judge(exercise: Exercise, function: Any, cases: Sequence[Case]) -> Verdict:
     )
     if unsteady is not None:
         evidence = exercise.evidence(cases[unsteady], expected[unsteady], outcomes[unsteady])
-        return Verdict("not_the_same_twice", TWICE, f"{evidence}\nagain: {words(outcomes[unsteady + len(cases)])}")
+        return Verdict(
+            "not_the_same_twice", TWICE, f"{evidence}\nagain: {exercise.words(outcomes[unsteady + len(cases)])}"
+        )
     failed = [
         i
         for i, (got, (case, wanted)) in enumerate(zip(outcomes, rounds, strict=False))
@@ -162,7 +167,7 @@ def judge(exercise: Exercise, function: Any, cases: Sequence[Case]) -> Verdict:
         return Verdict(key, hint, evidence)
     changed = next((i for i, outcome in enumerate(outcomes) if outcome.changed), None)
     if changed is not None:
-        hint = "Right answers, but your function changes the lists it is given. Callers keep theirs: work on a copy."
+        hint = "Right answers, but your function changes what it is given. Callers keep theirs: work on a copy."
         return Verdict("changed_input", hint, f"For instance {exercise.given(rounds[changed][0])}.")
     return Verdict(RIGHT, exercise.praise.format(cases=len(cases)))
 

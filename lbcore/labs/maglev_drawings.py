@@ -12,31 +12,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.patches import Rectangle
 
 from lbcore import show
 from lbcore.balance.hashes.siphash import key_words, siphash24
 from lbcore.balance.maglev import RECIPES, Maglev
 from lbcore.balance.modulo import Modulo
-from lbcore.labs.judge import Verdict
-from lbcore.labs.sandbox import Outcome, run
+from lbcore.labs.drawing import cell, nothing
+from lbcore.labs.sandbox import run
 
 POOL = [f"10.0.0.{i}:80" for i in range(1, 6)]
 WALKERS = show.PALETTE[:5]
 SIZE = 31
 FLOWS = 2000
-
-
-def nothing(name: str, outcomes: Sequence[Outcome]) -> Verdict:
-    """Why there is no drawing."""
-    bad = next((one for one in outcomes if one.kind != "answer"), outcomes[-1])
-    if bad.kind == "stub":
-        return Verdict("stub", f"Nothing to draw: {name} is not written yet ({bad.note}).")
-    if bad.kind == "raised":
-        return Verdict("raised", f"Nothing to draw: {name} stopped with {bad.value}: {bad.note}. {bad.line}".rstrip())
-    if bad.kind == "answer":
-        return Verdict("wrong_form", f"Nothing to draw: {name} gave back {str(bad.value)[:100]}; see its checker.")
-    return Verdict(bad.kind, f"Nothing to draw: {name} {bad.note}. {bad.line}".rstrip())
 
 
 def numbers(value: Any, count: int | None = None) -> bool:
@@ -56,15 +43,6 @@ def flow_hashes() -> tuple[int, ...]:
     rng = random.Random(1)
     clients = (f"192.0.2.{rng.randrange(256)}:{rng.randrange(1024, 65536)} > 198.51.100.1:80" for _ in range(FLOWS))
     return tuple(siphash24(client.encode(), *key_words(bytes(range(16)))) for client in clients)
-
-
-def cell(axes: Any, column: float, row: float, color: str, text: str, *, edge: str = "white") -> None:
-    """One slot: a coloured square with a few letters."""
-    axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=color, edgecolor=edge, linewidth=1))
-    light = color not in (show.PALETTE[0], show.PALETTE[1], show.PALETTE[2])
-    axes.text(
-        column, row, text, ha="center", va="center", fontsize=7, color="black" if light else "white", weight="bold"
-    )
 
 
 def strip(axes: Any, row: float, table: Sequence[Any], owners: int) -> None:

@@ -6,8 +6,8 @@ Theory. The function runs in a forked child, so whatever it does to memory, glob
 with the child. An endless loop is found by counting: the child traces itself and gives up after `steps` lines, which
 is the same number on every machine, however slow. The limit is no exception in the function's own frame, so a bare
 `except:` cannot swallow it. A loop inside C code (`sum(itertools.count())`) has no lines to count; the parent's clock
-ends that. What comes back is made plain (numbers, strings, lists) in the child, so comparing it calls none of the
-function's code.
+ends that. What comes back is made plain (numbers, strings, bytes, lists) in the child, so comparing it calls none of
+the function's code.
 
 Traps. Fork needs Linux or macOS; Windows readers are in WSL. A fork copies only the calling thread: the child must
 not touch the notebook's sockets, so output goes to /dev/null and `input` is refused.
@@ -58,18 +58,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Foreign:
-    """Stands for a value that is neither number, string, None nor a list of such."""
+    """Stands for a value that is neither number, string, bytes, None nor a list of such."""
 
     type: str
 
 
 def plain(value: Any, depth: int = DEPTH) -> Any:
-    """`value` made of Python's own numbers, strings, None and lists; anything else becomes `Foreign`."""
-    if type(value) in (bool, int, float, str, type(None)):
+    """`value` made of Python's own numbers, strings, bytes, None and lists; anything else becomes `Foreign`."""
+    if type(value) in (bool, int, float, str, bytes, type(None)):
         return value
+    if type(value) is bytearray:
+        return bytes(value)
     if type(value) is np.ndarray or (isinstance(value, np.generic) and not isinstance(value, np.void)):
         return plain(value.tolist(), depth)
-    if type(value) in (list, tuple) and depth and len(value) <= LENGTH:
+    if (type(value) is list or isinstance(value, tuple)) and depth and len(value) <= LENGTH:
         return [plain(item, depth - 1) for item in value]
     return Foreign(type(value).__name__)
 

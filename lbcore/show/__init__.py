@@ -12,17 +12,21 @@ if TYPE_CHECKING:
     from lbcore.show.explorer import explore
     from lbcore.show.header_diagram import header
     from lbcore.show.listing import source
+    from lbcore.show.machine_stepper import machine_steps
     from lbcore.show.packet_diagram import Span, packet
     from lbcore.show.packet_inspector import inspector
     from lbcore.show.questions import predict, quiz
     from lbcore.show.slots import removal, slots_moved
     from lbcore.show.style import HATCHES, PALETTE, figure, finish
+    from lbcore.show.verifier_stepper import verifier_steps
 
 _WHERE = {
     "table": "lbcore.measure.table",
     "explore": "lbcore.show.explorer",
     "inspector": "lbcore.show.packet_inspector",
     "source": "lbcore.show.listing",
+    "machine_steps": "lbcore.show.machine_stepper",
+    "verifier_steps": "lbcore.show.verifier_stepper",
     "header": "lbcore.show.header_diagram",
     "lines": "lbcore.show.curves",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
@@ -32,8 +36,8 @@ _WHERE = {
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "inspector", "lines", "packet", "predict",
-    "quiz", "removal", "slots_moved", "source", "table",
+    "HATCHES", "PALETTE", "Span", "explore", "figure", "finish", "header", "inspector", "lines",
+    "machine_steps", "packet", "predict", "quiz", "removal", "slots_moved", "source", "table", "verifier_steps",
 ]  # fmt: skip
 
 

@@ -70,9 +70,11 @@ class Explorer:
 
         words = f"Try: {self.hint}"
         display({"text/html": f"<p><i>{escape(words)}</i></p>", "text/plain": words}, raw=True)
-        box = widgets.VBox([*self.controls.values(), self.view])
-        data, metadata = bundle(box, {**self._twin, "text/plain": repr(self)}, self._metadata)
+        data, metadata = bundle(self._box(), {**self._twin, "text/plain": repr(self)}, self._metadata)
         display(data, metadata=metadata, raw=True)
+
+    def _box(self) -> Any:
+        return widgets.VBox([*self.controls.values(), self.view])
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self._start.items())

@@ -1,4 +1,5 @@
-"""The book in a real browser: `book_page("01-what-each-layer-sees")` opens a chapter in JupyterLab and runs all of it.
+"""The book in a real browser: `book_page("01-what-each-layer-sees")` opens a chapter, or a lab's solution, in
+JupyterLab and runs all of it.
 
 Rule of this file: a server of our own on 127.0.0.1, with settings of its own and a copy of the chapter without its
 outputs; a browser that is told to ask nobody else, and whose every request is written down. Whatever a test finds, its
@@ -39,6 +40,7 @@ SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page, seen or not
 }
+FOLDERS = ("chapters", "labs/solutions")  # where notebooks with outputs are; names are not the same in both
 START, RUN = 60.0, 120.0  # seconds to wait for the server, and for all cells of a chapter
 WIDE = {"width": 1360, "height": 1700}  # tall: a picture of a widget shows what is in view
 
@@ -173,7 +175,8 @@ def opened(browser: Browser, jupyter: Server) -> Iterator[Callable[[str], Book]]
 
     def open_book(name: str) -> Book:
         if name not in books:
-            chapter = nbformat.read(ROOT / "chapters" / f"{name}.ipynb", as_version=4)
+            path = next(filter(Path.exists, (ROOT / folder / f"{name}.ipynb" for folder in FOLDERS)))
+            chapter = nbformat.read(path, as_version=4)
             for cell in chapter.cells:
                 if cell.cell_type == "code":
                     cell.update(outputs=[], execution_count=None)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import inspect
 import linecache
-import os
 import struct
 
 import numpy as np
@@ -23,6 +23,7 @@ from lbcore.wire.portable import portable
 from lbcore.wire.seam import Frame, advance, grow_tail, need, set8, size_of, u8, u16, view
 from lbcore.wire.words import word64
 from tests import needs
+from tests.ebpf import mistakes
 
 PACKET = bytes(range(64))
 numbers = maps.array("numbers", 4)
@@ -40,95 +41,13 @@ def half_of(p):
     return size_of(p) / 2
 
 
-def a_float(context):
-    p = view(context)
-    half = size_of(p) / 2  # here
-    return int(half)
-
-
 def a_float_in_a_callee(context):
     return int(half_of(view(context)))
 
 
-def a_string(context):
-    name = "tcp"  # here
-    return 2 if name == "udp" else 1
-
-
-def an_unbounded_loop(context):
-    n = 0
-    while n < size_of(view(context)):  # here
-        n += 3
-    return n
-
-
-def an_unsupported_call(context):
-    n = 1
-    n += os.getpid()  # here
-    return n
-
-
-def a_builtin(context):
-    return len(open("x").read())  # here
-
-
-def a_list(context):
-    seen = [1, 2]  # here
-    return seen[0]
-
-
-def an_exception(context):
-    if size_of(view(context)) < 20:
-        raise ValueError("short")  # here
-    return 1
-
-
-def a_field(context):
-    return context.length  # here
-
-
-def an_unknown_name(context):
-    return nobody  # here  # noqa: F821
-
-
-def a_key_of_another_map(context):
-    numbers.increment((1, 2))  # here
-    return 1
-
-
-def a_value_too_few(context):
-    return pairs.update((1, 2), 3)  # here
-
-
-def nothing(context):  # here
-    view(context)
-
-
-def nothing_at_one_end(context):  # here  # noqa: RET503
-    if size_of(view(context)) > 20:
-        return 2
-
-
-def a_tuple(context):  # here
-    return 1, 2
-
-
-BROKEN = {
-    a_float: "half is a float",
-    a_string: "name is a string",
-    an_unbounded_loop: "no bound",
-    an_unsupported_call: "os.getpid is not for programs",
-    a_builtin: "'open' is not for programs",
-    a_list: "seen is a list",
-    an_exception: "cannot raise",
-    a_field: "no field 'length'",
-    an_unknown_name: "'nobody' is not defined",
-    a_key_of_another_map: "key of map 'numbers' is a number",
-    a_value_too_few: "value of map 'pairs' is a tuple of 2 numbers",
-    nothing: "returns nothing",
-    nothing_at_one_end: "returns nothing",
-    a_tuple: "this returns a tuple",
-}
+def an_exact_power(context):  # here
+    n = size_of(view(context))
+    return pow(n, n)
 
 
 wide = maps.hash_map("wide", 4, key=(U64,) * 64)
@@ -142,12 +61,7 @@ def too_much_stack(context):  # here
     return 1
 
 
-def a_library_function(context):  # here
-    n = size_of(view(context))
-    return n**n
-
-
-BROKEN |= {too_much_stack: "512 bytes of stack", a_library_function: "which the kernel lacks"}
+BROKEN = {too_much_stack: "512 bytes of stack", an_exact_power: "which the kernel lacks"}
 
 
 def marked(function):
@@ -174,9 +88,23 @@ def test_an_error_in_a_callee_is_told_there():
     assert "float" in caught.value.why
 
 
+@pytest.mark.parametrize("function", mistakes.ANSWERS, ids=lambda function: function.__name__)
+def test_a_mistake_is_told_at_its_line_and_what_is_right(function):
+    with pytest.raises(CompileError) as caught:
+        xdp(function).check()
+    assert (caught.value.file, caught.value.line) == (mistakes.__file__, marked(function))
+    assert mistakes.ANSWERS[function] in caught.value.why
+    assert "nopython" not in str(caught.value)
+
+
+def test_every_mistake_has_an_answer():
+    functions = {one for name, one in vars(mistakes).items() if inspect.isfunction(one) and name != "factorial"}
+    assert {one for one in functions if one.__module__ == mistakes.__name__} == set(mistakes.ANSWERS)
+
+
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="kind 'kprobe': there are xdp, tc, socket"):
-        compiler.emit(nothing, "kprobe")
+        compiler.emit(unchecked, "kprobe")
 
 
 # ---- what the kernel refuses ----
@@ -210,6 +138,14 @@ def stale(context):
 
 
 REFUSED = {unchecked: "beyond what need", stale: "before the packet moved"}
+
+
+@pytest.mark.parametrize("function", REFUSED, ids=lambda function: function.__name__)
+def test_the_teaching_verifier_tells_it_anywhere(function):
+    with pytest.raises(CompileError) as caught:
+        compiler.compile(function, verify=True)
+    assert (caught.value.file, caught.value.line) == (__file__, marked(function))
+    assert REFUSED[function] in caught.value.why
 
 
 @needs.tier(2)

@@ -23,6 +23,7 @@ from lbcore.ebpf.ask_kernel import (
 )  # fmt: skip
 from lbcore.ebpf.assembler import assemble
 from lbcore.ebpf.compiler import Source, tc, xdp
+from lbcore.ebpf.errors import CompileError
 from lbcore.ebpf.helpers import (
     clone_redirect,
     ktime_get_boot_ns,
@@ -166,6 +167,40 @@ KERNELS = [number for number in signatures.HELPERS if number not in calls.HELPER
 def test_what_the_machine_cannot_know_it_refuses_by_name(number: int) -> None:
     with pytest.raises(VmError, match=f"{signatures.HELPERS[number].name} asks the kernel"):
         Machine(assemble(f"call {number}\nexit")).run(bytes(64))
+
+
+@pytest.mark.parametrize("program", ALONE, ids=lambda program: program.__name__)
+def test_the_teaching_verifier_knows_them(program: Source) -> None:
+    program.check()
+
+
+@xdp
+def half_a_header(context):
+    p = view(context)
+    if not need(p, 53):
+        return 0
+    return 1 if tcp_raw_check_syncookie_ipv4(advance(p, 14), advance(p, 34)) == 0 else 2
+
+
+@xdp
+def half_an_ip_header(context):
+    p = view(context)
+    if not need(p, 34):
+        return 0
+    return tcp_raw_gen_syncookie_ipv4(advance(p, 15), advance(p, 14), 20) & 0xFFFF
+
+
+@pytest.mark.parametrize("program", [half_a_header, half_an_ip_header], ids=lambda program: program.__name__)
+def test_a_helper_reads_only_what_was_asked_for(program: Source) -> None:
+    with pytest.raises(CompileError, match="beyond what need"):
+        program.check()
+
+
+@needs.tier(2)
+@pytest.mark.parametrize("program", [half_a_header, half_an_ip_header], ids=lambda program: program.__name__)
+def test_the_kernel_is_of_the_same_mind(program: Source) -> None:
+    with pytest.raises(kernel.Rejected, match="invalid access to packet"), kernel.load(program.object):
+        pass
 
 
 @xdp

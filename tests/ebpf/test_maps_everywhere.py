@@ -350,6 +350,13 @@ def test_the_kernel_knows_mark_and_interface() -> None:
     assert in_kernel(marks, MARKED) == in_python(marks, MARKED)
 
 
+@pytest.mark.parametrize(
+    "program", [*EVERY, by_queue, first_stage, middle_stage, endless, marks], ids=lambda program: program.__name__
+)
+def test_the_teaching_verifier_takes_it(program: Source) -> None:
+    program.check()
+
+
 TYPED = ("array", "percpu_array", "hash", "percpu_hash", "lru_percpu_hash", "lpm_trie")
 
 

@@ -1,15 +1,12 @@
 """Lab 01: each known answer gets the verdict meant for it, and nothing that a student writes harms the checker."""
 
-import ast
-from pathlib import Path
-
-import jupytext
 import pytest
 
 from lbcore.labs import maglev
 from lbcore.labs.answers import maglev as answers
 from lbcore.labs.sandbox import plain
 from lbcore.notebooks.labs import student
+from tests.labs.notebook import cells, run_cell
 
 CHECK = {
     "walk": maglev.check_walk,
@@ -109,23 +106,9 @@ def test_worked_example_of_the_paper():
     assert list(maglev.right_table(*maglev.PAPER)) == [1, 0, 1, 0, 2, 2, 0]
 
 
-def cells():
-    """The code cells of the master."""
-    master = Path(__file__).parents[2] / "labs" / "src" / "01-maglev.py"
-    return [cell.source for cell in jupytext.read(master, fmt="py:percent").cells if cell.cell_type == "code"]
-
-
-def run_cell(source, names):
-    """Run a cell as a notebook does; its last expression's value."""
-    body = ast.parse(source).body
-    last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
-    exec(compile(ast.Module(body, []), "cell", "exec"), names)
-    return eval(compile(ast.Expression(last.value), "cell", "eval"), names) if last else None
-
-
 def test_solution_passes_every_check_and_hidden_test():
     names = {}
-    shown = [value for source in cells() if (value := run_cell(source, names)) is not None]
+    shown = [value for source in cells("01-maglev") if (value := run_cell(source, names)) is not None]
     verdicts = [value for value in shown if hasattr(value, "passed")]
     assert len(verdicts) == 5
     assert all(verdict.passed for verdict in verdicts)
@@ -134,8 +117,8 @@ def test_solution_passes_every_check_and_hidden_test():
 
 def test_stub_runs_to_the_end_and_fails_every_check_and_hidden_test():
     names = {}
-    hidden = [source for source in cells() if "### BEGIN HIDDEN TESTS" in source]
-    shown = [run_cell(student(source), names) for source in cells() if student(source).strip()]
+    hidden = [source for source in cells("01-maglev") if "### BEGIN HIDDEN TESTS" in source]
+    shown = [run_cell(student(source), names) for source in cells("01-maglev") if student(source).strip()]
     verdicts = [value for value in shown if hasattr(value, "passed")]
     assert [verdict.key for verdict in verdicts] == ["stub"] * 8 + ["walk_first"]
     assert len(hidden) == 5

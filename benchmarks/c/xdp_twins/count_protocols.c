@@ -14,17 +14,25 @@ struct {
     TYPE(value, u64);
 } ports SEC(".maps");
 
+INLINE void count_one(struct cursor p, u32 protocol, u32 fragment_offset) {
+    count(&protocols, protocol);
+    if ((protocol == TCP || protocol == UDP) && !fragment_offset && need(&p, 4))
+        count(&ports, ntohs(((u16 *)p.at)[1]));
+}
+
 XDP count_protocols(struct xdp_md *context) {
     struct cursor p = packet(context);
     struct link link;
-    if (parse_ethernet(&p, &link) || link.type != IPV4 || parse_ipv4(&p))
+    struct transport transport;
+    if (parse_ethernet(&p, &link))
         return PASS;
-    struct ipv4 *ip = (struct ipv4 *)p.at;
-    count(&protocols, ip->protocol);
-    if ((ip->protocol != TCP && ip->protocol != UDP) || ntohs(ip->fragment) & FRAGMENT_OFFSET)
-        return PASS;
-    p = behind(&p, ip);
-    if (need(&p, 4))
-        count(&ports, ntohs(((u16 *)p.at)[1]));
+    if (link.type == IPV4) {
+        if (parse_ipv4(&p))
+            return PASS;
+        struct ipv4 *ip = (struct ipv4 *)p.at;
+        count_one(behind(&p, ip), ip->protocol, ntohs(ip->fragment) & FRAGMENT_OFFSET);
+    } else if (link.type == IPV6 && !parse_ipv6(&p, &transport)) {
+        count_one(p, transport.protocol, transport.fragment_offset);
+    }
     return PASS;
 }

@@ -36,7 +36,7 @@ FULL = BURST * TOKEN
 MAPPED = 0xFFFF << 32
 """With an IPv4 address behind it: the low word of its IPv4-mapped IPv6 address."""
 
-buckets = maps.lru_hash("buckets", 65_536, key=B128, value=(U64, U64))
+buckets = maps.lru_hash("buckets", 65_536, key=B128, value={"seen": U64, "credit": U64})
 """Source, as a 128-bit address -> (when it was looked at, what was in it then), both in nanoseconds."""
 
 
@@ -62,16 +62,19 @@ def rate_limit(context: Any) -> int:
     if not readable:
         return XDP_DROP
     now, credit = int64(ktime_get_ns()), FULL
-    known, bucket = buckets.lookup((high, low))
-    if known:
-        waited = now - int64(bucket[0])
+    bucket = buckets.find((high, low))
+    if bucket:
+        waited = now - int64(bucket.seen)
         if waited < 0:  # another processor looked after this one had read the clock
-            now, waited = int64(bucket[0]), 0
+            now, waited = int64(bucket.seen), 0
         if waited < FULL:
-            credit = int64(bucket[1]) + waited
+            credit = int64(bucket.credit) + waited
             credit = credit if credit < FULL else FULL
     verdict = XDP_DROP
     if credit >= TOKEN:
         credit, verdict = credit - TOKEN, XDP_PASS
-    buckets.update((high, low), (word64(now), word64(credit)))
+    if bucket:
+        bucket.seen, bucket.credit = word64(now), word64(credit)
+    else:
+        buckets.update((high, low), (word64(now), word64(credit)))
     return verdict

@@ -34,6 +34,7 @@ from lbcore.ebpf.verify.state import State
 from lbcore.ebpf.verify.value import NOTHING, Value
 
 ALL, XDP, BUFFERS = ("xdp", "tc", "socket"), ("xdp",), ("tc", "socket")
+TC, FRAMES = ("tc",), ("xdp", "tc")
 
 
 class Manner(NamedTuple):
@@ -67,7 +68,28 @@ MANNERS = {
     "ringbuf_output": Manner(empty=True),
     "xdp_load_bytes": Manner(XDP),
     "xdp_store_bytes": Manner(XDP),
-}
+    "xdp_get_buff_len": Manner(XDP),
+    "fib_lookup": Manner(FRAMES, free=True),
+    "check_mtu": Manner(FRAMES),
+    "redirect_neigh": Manner(TC, empty=True, nullable=True),
+    "skb_load_bytes_relative": Manner(BUFFERS),
+    "get_socket_cookie": Manner(BUFFERS),
+    **dict.fromkeys(
+        (
+            "clone_redirect", "redirect_peer", "skb_vlan_push", "skb_vlan_pop", "skb_change_proto", "skb_change_type",
+            "skb_change_head", "skb_change_tail", "skb_pull_data", "skb_adjust_room", "csum_update", "csum_level",
+            "get_hash_recalc", "set_hash_invalid",
+        ),
+        Manner(TC),
+    ),
+    **dict.fromkeys(
+        (
+            "tcp_raw_gen_syncookie_ipv4", "tcp_raw_gen_syncookie_ipv6",
+            "tcp_raw_check_syncookie_ipv4", "tcp_raw_check_syncookie_ipv6",
+        ),
+        Manner(FRAMES, packet=True, empty=True, free=True),
+    ),
+}  # fmt: skip
 """By name; a helper that is not here has the usual manner."""
 
 LOOKUP, CHANGES = "map_lookup_elem", ("map_update_elem", "map_delete_elem")
@@ -167,6 +189,16 @@ class _Arguments:
                 self._memory(name, held, size, size, writing=False)
             case signatures.MEMORY | signatures.BUFFER:
                 self._sized(name, held, position, writing=kind == signatures.BUFFER)
+            case signatures.UPDATED:
+                self._sized(name, held, position, writing=False)
+                self._sized(name, held, position, writing=True)
+            case signatures.WORD | signatures.HEADER4 | signatures.HEADER6:
+                size = signatures.FIXED[kind]
+                self._memory(name, held, size, size, writing=False)
+                if kind == signatures.WORD:
+                    self._memory(name, held, size, size, writing=True)
+            case signatures.SOCKET:
+                raise Refusal(UNKNOWN, f"{name} is a socket, which this verifier does not know")
             case signatures.RECORD:
                 if held.kind != value.RECORD or held.null or held.offset or held.number != ZERO:
                     raise Refusal(

@@ -12,18 +12,10 @@ import sys
 
 import numpy as np
 
-RIGHT = {}  # exercise -> functions
-WRONG = {}  # exercise -> [(function, key of the hint)]
+from lbcore.labs.answers import Answers
 
-
-def right(exercise):
-    """Register an answer that must pass."""
-    return lambda function: RIGHT.setdefault(exercise, []).append(function) or function
-
-
-def wrong(exercise, key):
-    """Register a mistake."""
-    return lambda function: WRONG.setdefault(exercise, []).append((function, key)) or function
+ANSWERS = Answers()
+RIGHT, WRONG, right, wrong = ANSWERS.RIGHT, ANSWERS.WRONG, ANSWERS.right, ANSWERS.wrong
 
 
 # ------------------------------------------------------------------------------------------------------ 1: walk

@@ -1,0 +1,40 @@
+"""Machine code of a program: LLVM's for this processor, the kernel's for its bytecode."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+
+from lbcore.ebpf import kernel, native
+from lbcore.ebpf.programs.drop_all import drop_all
+from lbcore.ebpf.programs.echo import echo
+from tests import needs
+
+
+def test_assembly_is_the_program_and_nothing_else():
+    text = native.assembly(drop_all)
+    assert text[0] == "drop_all:"
+    assert not [line for line in text if line.lstrip().startswith(".") and not line.startswith(".LBB")]
+    if platform.machine() == "x86_64":
+        assert [line.split() for line in text[1:]] == [["movl", "$1,", "%eax"], ["retq"]]
+    assert len(native.assembly(echo)) > 40
+
+
+@needs.tier(2)
+def test_the_kernels_code_is_listed_whole():
+    with kernel.load(echo.object) as program:
+        code = program.machine_code
+    listed = native.in_order(native.listing(code))
+    places = [at for at, _ in listed]
+    assert places[0] == 0
+    assert places == sorted(set(places))
+    assert max(places) < len(code)
+    if shutil.which("objdump"):
+        assert "(bad)" not in {text for _, text in listed}
+
+
+def test_without_a_disassembler_bytes_are_shown(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    listed = native.in_order(native.listing(bytes(range(40))))
+    assert [at for at, _ in listed] == [0, 16, 32]
+    assert listed[2][1] == "20 21 22 23 24 25 26 27"
