@@ -44,7 +44,10 @@ class Kernel(Generic):  # type: ignore[misc]
     """The target's place in numba's hierarchy: it takes whatever is written for every target."""
 
 
-target_registry["bpf"] = Kernel
+KERNEL = "bpf"
+"""Its name. Who gives a function a meaning for it that has another in user space takes the name from here: numba looks
+through all meanings of a function, whatever it compiles for, and stumbles over a target that it has not heard of."""
+target_registry[KERNEL] = Kernel
 
 
 class Library(codegen.CPUCodeLibrary):  # type: ignore[misc]

@@ -127,10 +127,13 @@ class Balancer:
         raise BadConfig(f"backend {address!r}: there are {', '.join(b.address for b in self.backends)}")
 
     def set_state(self, address: str, state: int) -> None:
-        """ACTIVE, DRAINING or GONE, in all services at once; rings are made anew."""
+        """ACTIVE, DRAINING or GONE, on all ports and in all services at once; rings are made anew."""
         if state not in (GONE, DRAINING, ACTIVE):
             raise BadConfig(f"state {state!r}: 0 (gone), 1 (draining) or 2 (active)")
-        self.states[self.backends[self.number_of(address) - 1]] = state
+        self.number_of(address)  # which complains of an address that nobody has
+        for backend in self.backends:
+            if words_of(backend.address) == words_of(address):
+                self.states[backend] = state
         self.refresh()
 
     def refresh(self) -> None:
@@ -139,6 +142,15 @@ class Balancer:
             self.tables.backends[number, 0] = self.states[backend]
         for number, service in enumerate(self.config.services):
             self.tables.rings[number] = self.ring(service)
+
+    def counters(self) -> dict[str, Any]:
+        """A copy of the tables': "vips" int64[services, 4], "backends" int64[n + 1, 2], "reasons" int64[16]."""
+        t = self.tables
+        return {
+            "vips": t.vip_counters.copy(),
+            "backends": t.backend_counters.copy(),
+            "reasons": t.reason_counters.copy(),
+        }
 
     def ring(self, service: Service) -> Any:
         """uint32[ring size]: a service's ring over its active backends, with TRACK where flows are to be remembered."""

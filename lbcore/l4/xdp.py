@@ -141,6 +141,10 @@ class InKernel:
         self.balancer.set_state(address, state)
         refresh(self.program.maps, self.balancer)
 
+    def counters(self) -> dict[str, Any]:
+        """As they are now: "vips" int64[services, 4], "backends" int64[n + 1, 2], "reasons" int64[16]."""
+        return counters(self.program.maps, self.balancer)
+
     def run(self, frame: bytes) -> tuple[int, bytes]:
         """(verdict, frame afterwards) of one frame, without an interface."""
         done = self.program.test_run(frame)

@@ -224,22 +224,7 @@ def _advance(p, n):
     return lambda p, n: (_pin(p[0] + as_uint64(n)), p[1])
 
 
-@intrinsic
-def _forget(context, n):
-    """n turned around and back again, with nothing that LLVM sees between: the verifier does not follow that."""
-
-    def codegen(context, b, signature, values):
-        # Volatile, so that both turns stay where they are written: where the ways meet.
-        def hidden(word):
-            return b.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [word], side_effect=True)
-
-        return hidden(b.bswap(hidden(b.bswap(values[0]))))
-
-    return types.int64(types.int64), codegen
-
-
 overload(seam.settled, target="cpu")(lambda n, below: lambda n, below: n)
-overload(seam.settled, target="bpf")(lambda n, below: lambda n, below: _forget(n) & (below - 1))
 
 
 @overload(seam.size_of)

@@ -15,6 +15,7 @@ from lbcore.ebpf.machine import Machine
 from lbcore.ebpf.maps import Map
 from lbcore.ebpf.programs.block_list import ALLOW, BLOCK, block_list, rules4, rules6
 from lbcore.ebpf.programs.count_protocols import count_protocols
+from lbcore.ebpf.programs.decapsulate import decapsulate
 from lbcore.ebpf.programs.drop_all import drop_all
 from lbcore.ebpf.programs.echo import echo
 from lbcore.ebpf.programs.parse import parse
@@ -25,7 +26,7 @@ from lbcore.wire import ethernet
 from lbcore.wire.compose import udp_frame
 from tests.wire.corpus import FRAMES
 
-TIMELESS = [pass_all, drop_all, count_protocols, parse, echo, block_list]
+TIMELESS = [pass_all, drop_all, count_protocols, parse, echo, block_list, decapsulate]
 """Programs that know a packet and their maps, nothing else."""
 EVERY = [*TIMELESS, rate_limit, redirect]
 QUESTION = udp_frame(destination="10.0.0.9:7", payload=b"is anybody there?")

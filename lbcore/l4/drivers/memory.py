@@ -34,7 +34,7 @@ from lbcore.l4.drivers.driver import (
     SENT_BYTES,
     START,
 )
-from lbcore.l4.drivers.ordered import copy_bytes
+from lbcore.l4.drivers.ordered import copy_bytes, wait_readable
 from lbcore.l4.drivers.umem import Umem
 
 HEADROOM, TAILROOM = 256, 128
@@ -144,6 +144,8 @@ def _release(port, packets, count):
 
 
 def _wait(port, milliseconds):
+    if port.state[LEFT] == 0 and milliseconds > 0:  # nothing will come by itself: leave the processor to others
+        wait_readable(np.array([-1, 0], np.int32), milliseconds)
     return port.state[LEFT] > 0
 
 

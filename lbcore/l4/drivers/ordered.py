@@ -16,6 +16,7 @@ therefore declared by name, to be found again by the linker, not taken from ctyp
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -74,11 +75,13 @@ def copy_bytes(context, target, source, size):
 
 MSG_DONTWAIT = 0x40
 POLLIN = 1
+MONOTONIC = time.CLOCK_MONOTONIC
 
 _word, _int = types.intp, types.int32
 _sendto = types.ExternalFunction("sendto", _word(_int, _word, _word, _int, _word, _word))
 _recvfrom = types.ExternalFunction("recvfrom", _word(_int, _word, _word, _int, _word, _word))
 _poll = types.ExternalFunction("poll", _int(_word, types.uint64, _int))
+_clock_gettime = types.ExternalFunction("clock_gettime", _int(_int, _word))
 
 
 @register_jitable
@@ -100,3 +103,11 @@ def wait_readable(polled, milliseconds):
     A negative descriptor is nobody: then this only waits. A signal ends it early.
     """
     return _poll(polled.ctypes.data, np.uint64(1), milliseconds) > 0
+
+
+@register_jitable
+def monotonic_ns():
+    """clock_gettime(2) of a clock that never goes back, in nanoseconds; Python's `time.monotonic_ns`."""
+    now = np.zeros(2, np.int64)  # struct timespec
+    _clock_gettime(MONOTONIC, now.ctypes.data)
+    return now[0] * 1_000_000_000 + now[1]
