@@ -58,7 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
         samples |= module.samples(rows)
         print(*module.tables(rows), sep="\n\n", end="\n\n", flush=True)
     if options.json:
-        print("written:", record(options.json.stem, samples, "python -m benchmarks.l4", folder=options.json.parent).name)
+        print(
+            "written:", record(options.json.stem, samples, "python -m benchmarks.l4", folder=options.json.parent).name
+        )
     return 0
 
 

@@ -242,7 +242,15 @@ def tables(runs: Runs) -> list[Table]:
         return (name, f"{sent:,}", f"{counted:,}", f"{cost:,.0f}", f"{median(extra):,.0f}",
                 f"{1e3 / median(extra):.2f}", f"{times:.2f}")  # fmt: skip
 
-    columns = ("forwarded by", "sent", "came back", "CPU ns", "beyond sending", "million a CPU-second", "times nftables")
+    columns = (
+        "forwarded by",
+        "sent",
+        "came back",
+        "CPU ns",
+        "beyond sending",
+        "million a CPU-second",
+        "times nftables",
+    )
     return [Table(columns, tuple(map(line, runs)), f"frames of {SIZE} bytes, {facts_line()}")]
 
 
