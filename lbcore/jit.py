@@ -8,7 +8,7 @@ the package: edit any of them, and what is run is what you read.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,15 @@ class PackageCache(FunctionCache):  # type: ignore[misc]
         self._cache_file._source_stamp = (self._cache_file._source_stamp, package_stamp())
 
 
-def kernel(function: Callable[..., Any]) -> Any:
+def kernel(function: Callable[..., Any] | None = None, *, counted: bool = True) -> Any:
     """Compile `function` on first call: no GIL, division as in C (a division by zero gives 0 or inf), cached on disk.
 
+    counted=False: nobody counts references to arrays, all the way down. Then the function makes no arrays of its own,
+    and who handles packets one by one wants that: to count is an atomic operation for each table that is passed on.
     `.py_func` is the plain Python function.
     """
-    compiled = njit(nogil=True, error_model="numpy")(function)
+    if function is None:
+        return partial(kernel, counted=counted)
+    compiled = njit(nogil=True, error_model="numpy", _nrt=counted)(function)
     compiled._cache = PackageCache(function)
     return compiled

@@ -134,6 +134,11 @@ class Program(Descriptor):
         """The instructions as the verifier left them: helpers inlined, accesses to the context rewritten."""
         return self._code("xlated_prog_len", "xlated_prog_insns")
 
+    @property
+    def verified_instructions(self) -> int:
+        """How many the verifier looked at, on all paths together; it gives up after a million."""
+        return int(self._told().verified_insns)
+
     def _told(self, **pointers: int) -> Any:
         return system_call.information(self.fd, ProgramInformation, **pointers)
 

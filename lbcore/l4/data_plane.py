@@ -40,7 +40,7 @@ from lbcore.wire.seam_numba import CELL, memory_context
 BATCH = 64
 
 
-@kernel
+@kernel(counted=False)
 def decide(packets, verdicts, count, tables):
     """Handle the first `count` packets where they lie. Apart from the loop, so that it is compiled once for all."""
     for i in range(count):

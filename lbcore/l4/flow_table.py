@@ -81,9 +81,9 @@ def find(table: FlowTable, hash32: int, key: tuple[int, int, int, int, int]) -> 
     """The entry of a key (five words); `hash32` is a hash of it, the same each time. Does not count as use."""
     first, tag = _first(table, hash32), _tag(hash32)
     for row in range(first, first + WAYS):
-        if table.tags[row] != tag:
+        if table.tags[word64(row)] != tag:
             continue
-        here = table.rows[row]
+        here = table.rows[word64(row)]
         if here[0] == key[0] and here[1] == key[1] and here[2] == key[2] and here[3] == key[3] and here[4] == key[4]:
             return Entry(row, int64(int(here[SEEN])), int64(int(here[BACKEND])))
     return Entry(-1, 0, 0)

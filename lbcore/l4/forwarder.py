@@ -26,13 +26,12 @@ HEADROOM = 64
 """Bytes before a frame: an IPv6 and a UDP header fit, and the frame stays aligned to a cache line."""
 
 
-@kernel
-def forward_batch(frames: Any, starts: Any, lengths: Any, verdicts: Any, tables: Any) -> None:
-    """Handle frames[i, starts[i]:starts[i] + lengths[i]] for each i, in place.
+@kernel(counted=False)
+def forward_batch(cell: Any, frames: Any, starts: Any, lengths: Any, verdicts: Any, tables: Any) -> None:
+    """Handle frames[i, starts[i]:starts[i] + lengths[i]] for each i, in place. cell: of `new_cell`, for its own use.
 
     frames: uint8[n, width], C-contiguous; starts, lengths: int64[n], rewritten; verdicts: uint8[n], written.
     """
-    cell = new_cell()
     for i in range(lengths.size):
         place(cell, frames[i], starts[i], starts[i] + lengths[i])
         verdicts[i] = forward(memory_context(cell), tables, ALL_MODES)
@@ -66,7 +65,7 @@ class Forwarder:
         self.balancer.tables.clock[0] = time.monotonic_ns() if now is None else now
         verdicts = np.zeros(len(frames), np.uint8)
         starts = np.full(len(frames), headroom, np.int64)
-        forward_batch(frames, starts, lengths, verdicts, self.balancer.tables)
+        forward_batch(new_cell(), frames, starts, lengths, verdicts, self.balancer.tables)
         return verdicts, starts, lengths
 
     def reasons(self) -> dict[str, int]:

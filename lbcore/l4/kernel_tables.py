@@ -39,8 +39,8 @@ SERVER_IDS = maps.hash_map("server_ids", MAX_BACKENDS * 4, key=U32, value=U32)
 ESTABLISHED = maps.lru_hash("established", 1 << 17, key=KEY, value=(U64, U64))
 ATTEMPTS = maps.lru_hash("attempts", 1 << 16, key=KEY, value=(U64, U64))
 RETURNS = maps.lru_hash("returns", 1 << 17, key=KEY, value=(U64,) * 6)
-VIP_COUNTERS = maps.percpu_array("vip_counters", 4 * MAX_RINGS)
-BACKEND_COUNTERS = maps.percpu_array("backend_count", 2 * MAX_BACKENDS)
+VIP_COUNTERS = maps.percpu_array("vip_counters", 2 * MAX_RINGS, value=(U64, U64))
+BACKEND_COUNTERS = maps.percpu_array("backend_count", MAX_BACKENDS, value=(U64, U64))
 REASON_COUNTERS = maps.percpu_array("reason_counters", 16)
 
 
@@ -161,14 +161,12 @@ def remember_way(t, hash32, key, way, when):
 
 @over_maps
 def count_vip(t, number, reply, size):
-    VIP_COUNTERS.increment(4 * number + 2 * reply)
-    VIP_COUNTERS.increment(4 * number + 2 * reply + 1, size)
+    VIP_COUNTERS.add(2 * number + reply, (1, size))
 
 
 @over_maps
 def count_backend(t, number, size):
-    BACKEND_COUNTERS.increment(2 * number)
-    BACKEND_COUNTERS.increment(2 * number + 1, size)
+    BACKEND_COUNTERS.add(number, (1, size))
 
 
 @over_maps

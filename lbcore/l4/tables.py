@@ -13,6 +13,8 @@ addresses shows each of them once, so it fills `attempts`, however large it is, 
 
 Trap. A second packet counts as one while the first is remembered. Where a flood turns `attempts` over faster than a
 client answers, connections that begin then are not remembered; the ring leads them, and moves them if it changes.
+
+Arrays are indexed by `word64`: numba need not ask then whether an index is below zero and means the array's end.
 """
 
 # What numba compiles on behalf of `on_arrays` keeps to plain integers; annotations are for people.
@@ -134,7 +136,7 @@ def on_arrays(function: F) -> F:
     def chosen(*arguments: Any) -> Any:
         return function if isinstance(arguments[0], types.BaseTuple) else None
 
-    overload(function, strict=False)(chosen)
+    overload(function, strict=False, jit_options={"forceinline": True})(chosen)
     return function
 
 
@@ -177,9 +179,10 @@ def vip(tables: Any, high: int, low: int, service: int) -> tuple[int, int]:
     mask = tables.vip_keys.shape[0] - 1
     at = place_of(high, low, service) & mask
     for _ in range(mask + 1):
-        key = tables.vip_keys[at]
+        key = tables.vip_keys[word64(at)]
         if key[0] == high and key[1] == low and key[2] == word64(service):
-            return int64(int(tables.vip_values[at, 0])), int64(int(tables.vip_values[at, 1]))
+            value = tables.vip_values[word64(at)]
+            return int64(int(value[0])), int64(int(value[1]))
         if key[2] == word64(0xFFFFFFFFFFFFFFFF):
             break
         at = (at + 1) & mask
@@ -189,13 +192,13 @@ def vip(tables: Any, high: int, low: int, service: int) -> tuple[int, int]:
 @on_arrays
 def ring(tables: Any, number: int, position: int) -> int:
     """The slot of a service's ring: a backend, and perhaps TRACK."""
-    return int(tables.rings[number, position])
+    return int(tables.rings[word64(number), word64(position)])
 
 
 @on_arrays
 def backend(tables: Any, number: int) -> Backend:
     """The backend with a number; of one that never was, the state is GONE."""
-    b = tables.backends[number if 0 < number < tables.backends.shape[0] else 0]
+    b = tables.backends[word64(number if 0 < number < tables.backends.shape[0] else 0)]
     return Backend(int64(int(b[0])), word64(int(b[1])), word64(int(b[2])), int64(int(b[3])), int64(int(b[4])))
 
 
@@ -254,7 +257,7 @@ def way_back(tables: Any, hash32: int, key: Key) -> Way:
         none = word64(0)
         return Way(0, none, none, none, none, 0, 0)
     flow_table.touch(tables.returns, row, int64(int(tables.clock[0])))
-    w = tables.ways[row]
+    w = tables.ways[word64(row)]
     return Way(
         1,
         word64(int(w[0])),
@@ -270,7 +273,7 @@ def way_back(tables: Any, hash32: int, key: Key) -> Way:
 def remember_way(tables: Any, hash32: int, key: Key, way: Way, when: int) -> None:
     """Note the way back of a flow, under the key that its replies will have."""
     row = flow_table.put(tables.returns, hash32, key, when, int64(int(tables.settings[11])), 0)
-    w = tables.ways[row]
+    w = tables.ways[word64(row)]
     w[0], w[1], w[2], w[3] = way.vip_high, way.vip_low, way.client_high, way.client_low
     w[4], w[5] = way.ports, way.ethernet
 
@@ -278,18 +281,20 @@ def remember_way(tables: Any, hash32: int, key: Key, way: Way, when: int) -> Non
 @on_arrays
 def count_vip(tables: Any, number: int, reply: int, size: int) -> None:
     """One packet of `size` bytes from a client (reply 0) or to one (1)."""
-    tables.vip_counters[number, 2 * reply] += 1
-    tables.vip_counters[number, 2 * reply + 1] += size
+    counts = tables.vip_counters[word64(number)]
+    counts[2 * reply] += 1
+    counts[2 * reply + 1] += size
 
 
 @on_arrays
 def count_backend(tables: Any, number: int, size: int) -> None:
     """One packet of `size` bytes to a backend."""
-    tables.backend_counters[number, 0] += 1
-    tables.backend_counters[number, 1] += size
+    counts = tables.backend_counters[word64(number)]
+    counts[0] += 1
+    counts[1] += size
 
 
 @on_arrays
 def count_reason(tables: Any, reason: int) -> None:
     """One packet that met its end for a reason."""
-    tables.reason_counters[reason] += 1
+    tables.reason_counters[word64(reason)] += 1

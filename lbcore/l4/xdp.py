@@ -109,14 +109,20 @@ def counters(maps: Mapping[str, Any], balancer: Balancer) -> dict[str, Any]:
     shapes = {"vip_counters": (-1, 4), "backend_count": (-1, 2), "reason_counters": (16,)}
     sums = {}
     for name, shape in shapes.items():
-        rows = np.asarray(maps[name].as_array("<u8"))
-        sums[name] = (rows.sum(axis=-1) if rows.ndim > 1 else rows).astype(np.int64).reshape(shape)
+        sums[name] = _copies(maps[name]).sum(axis=1).astype(np.int64).reshape(shape)
     t = balancer.tables
     return {
         "vips": sums["vip_counters"][: len(t.vip_counters)],
         "backends": sums["backend_count"][: len(t.backend_counters)],
         "reasons": sums["reason_counters"],
     }
+
+
+def _copies(counts: Any) -> Any:
+    """uint64[entries, copies, words] of a map of counters: the kernel has a copy for each CPU, the machine has one."""
+    if isinstance(counts, storage.Map):
+        return counts.as_array("<u8").reshape(counts.max_entries, 1, -1)
+    return counts.as_array(None).view("<u8")
 
 
 class InKernel:

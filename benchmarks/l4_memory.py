@@ -1,0 +1,160 @@
+"""The pipeline in memory: what a packet costs in `forwarder.forward_batch`, and what it costs in C.
+
+Rule of this file: the same batches of the same packets, over the same tables.
+
+Theory. A flow that was seen before is what a balancer mostly sees: parse, look the virtual address up, look the flow
+up, rewrite. What that costs depends on where the flow's entry is: a thousand flows stay in the processor's cache, a hundred
+thousand do not. A packet changes on its way, so every batch is a fresh copy, and what copying costs is taken off within
+each round.
+
+Trap. The packets of a batch lie one after another, as a driver's do, and come from the cache's next level by
+themselves; flows come in random order, and their entries do not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.l4_twins import ForwarderInC
+from lbcore.l4 import flow_table
+from lbcore.l4.config import Backend, Balancer, Config, Service
+from lbcore.l4.forwarder import HEADROOM, Forwarder, forward_batch
+from lbcore.measure import Comparison, Table, compare, facts_line
+from lbcore.wire.compose import tcp_frame
+from lbcore.wire.seam_numba import new_cell
+from lbcore.wire.tcp import ACK
+
+MODES = ("dsr", "ipip", "nat")
+VERSIONS = (4, 6)
+FLOWS = {2_000: 1 << 12, 100_000: 1 << 18}
+"""Flows, and entries of the tables that they are in."""
+BATCH = 2000
+"""Packets that are handled by one call: so many that the way from Python into compiled code says nothing."""
+WIDTH = 160
+COPY, C, LBCORE = "copying", "C", "lbcore"
+
+
+class Row(NamedTuple):
+    """One mode, one version of IP, one population of flows."""
+
+    mode: str
+    version: int
+    flows: int
+    times: Comparison
+
+    def net(self, name: str) -> float:
+        """Nanoseconds of CPU a packet, without copying it."""
+        samples = self.times.samples
+        return median(one - copy for one, copy in zip(samples[name], samples[COPY], strict=True))
+
+    @property
+    def speed(self) -> float:
+        """lbcore's speed in C's: above 1 it is the faster one."""
+        samples = self.times.samples
+        rounds = zip(samples[LBCORE], samples[C], samples[COPY], strict=True)
+        return median((theirs - copy) / (ours - copy) for ours, theirs, copy in rounds)
+
+
+def config(mode: str, version: int, entries: int) -> Config:
+    """One service with a hundred backends."""
+    backends = [
+        Backend(f"10.0.1.{i}" if version == 4 else f"2001:db8:1::{i}", 8080, f"02:00:00:00:00:{i:02x}")
+        for i in range(1, 101)
+    ]
+    vip = "203.0.113.80" if version == 4 else "2001:db8:80::1"
+    return Config([Service(vip, 80, "tcp", mode, backends)], gateway="02:00:00:00:00:fe", source4="10.0.0.100",
+                  source6="2001:db8::100", flows=entries)  # fmt: skip
+
+
+def packets(version: int, flows: int) -> Any:
+    """uint8[flows, WIDTH]: a packet of each flow, in random order; and the length of them all."""
+    if version == 4:
+        first = tcp_frame(source="10.9.0.0:1024", destination="203.0.113.80:80", flags=ACK)
+        source, port = 26, 34
+    else:
+        first = tcp_frame(source="[2001:db8:c::]:1024", destination="[2001:db8:80::1]:80", flags=ACK)
+        source, port = 34, 54
+    block = np.zeros((flows, WIDTH), np.uint8)
+    block[:, HEADROOM : HEADROOM + len(first)] = np.frombuffer(first, np.uint8)
+    numbers = np.random.default_rng(1).permutation(flows)
+    for at, shift in ((source + 1, 8), (source + 2, 0)):
+        block[:, HEADROOM + at] = (numbers >> shift) & 255
+    block[:, HEADROOM + port] = 4 + (numbers >> 16)
+    return block, len(first)
+
+
+def stream(forward: Callable[..., Any], block: Any, length: int) -> Callable[[], Any]:
+    """A call handles a batch, and goes on where the last one ended."""
+    frames, verdicts = np.empty((BATCH, WIDTH), np.uint8), np.zeros(BATCH, np.uint8)
+    starts, lengths = np.zeros(BATCH, np.int64), np.zeros(BATCH, np.int64)
+    batches = itertools.cycle(range(0, len(block), BATCH))
+
+    def run() -> None:
+        at = next(batches)
+        frames[:] = block[at : at + BATCH]
+        starts[:], lengths[:] = HEADROOM, length
+        forward(frames, starts, lengths, verdicts)
+
+    return run
+
+
+def nothing(*arguments: Any) -> None:
+    """What is left when nobody forwards."""
+
+
+def measure(rounds: int, seconds: float) -> list[Row]:
+    """Every mode, version and population."""
+    rows = []
+    for mode in MODES:
+        for version in VERSIONS:
+            for flows, entries in FLOWS.items():
+                balancer = Balancer(config(mode, version, entries))
+                ours, theirs = Forwarder(balancer), ForwarderInC(balancer)
+                block, length = packets(version, flows)
+                balancer.tables.clock[0] = time.monotonic_ns()
+                cell, t = new_cell(), balancer.tables
+                ways = {C: theirs.forward_batch, LBCORE: lambda *a, c=cell, t=t: forward_batch(c, *a, t), COPY: nothing}
+                calls = {name: stream(forward, block, length) for name, forward in ways.items()}
+                for _ in range(3 * len(block) // BATCH):
+                    calls[LBCORE]()
+                done = compare(calls, rounds=rounds, min_seconds=seconds, operations=BATCH, baseline=C)
+                ends = ours.reasons()
+                assert list(ends) == ["forwarded"], f"{mode}, IPv{version}: {ends}"
+                rows.append(Row(mode, version, flows, done))
+    return rows
+
+
+def tables(rows: list[Row]) -> list[Table]:
+    """Nanoseconds a packet; and what a flow takes."""
+
+    def line(row: Row) -> tuple[object, ...]:
+        million = 1e3 / row.net(LBCORE)
+        costs = f"{row.net(C):.1f}", f"{row.net(LBCORE):.1f}", f"{million:.1f}", f"{row.speed:.2f}"
+        return (row.mode, f"IPv{row.version}", f"{row.flows:,}", *costs)
+
+    columns = ("mode", "packets", "flows", "C, ns", "lbcore, ns", "lbcore, million a second", "lbcore's speed in C's")
+    caption = f"CPU time of a packet in batches of {BATCH}, without copying it, {facts_line()}"
+    way = 8 * 6
+    sizes = (
+        ("established, attempts", f"{flow_table.BYTES}", "five words of key, time, backend, one spare; a byte of tag"),
+        ("returns (NAT)", f"{flow_table.BYTES + way}", "the same, and six words of the way back"),
+    )
+    return [
+        Table(columns, tuple(map(line, rows)), caption),
+        Table(("table of flows", "bytes an entry", "what"), sizes, "memory is fixed: entries are never allocated"),
+    ]
+
+
+def samples(rows: list[Row]) -> dict[str, list[float]]:
+    """Series "memory, mode, IPv4, flows, way" in nanoseconds a packet."""
+    return {
+        f"memory, {row.mode}, IPv{row.version}, {row.flows} flows, {name}": [round(value, 2) for value in values]
+        for row in rows
+        for name, values in row.times.samples.items()
+    }
