@@ -93,7 +93,9 @@ def holes_by_link(elf, sections, symbols, number):
 @wrong("holes", "wrong_record")
 def holes_with_addends(elf, sections, symbols, number):
     one = next((one for one in sections if one.type == 9 and one.info == number), None)
-    rows = struct.iter_unpack("<QQq", elf[one.offset : one.offset + one.size]) if one else ()  # too long, or out of step
+    rows = (
+        struct.iter_unpack("<QQq", elf[one.offset : one.offset + one.size]) if one else ()
+    )  # too long, or out of step
     return [(at // 8, symbols[info >> 32]) for at, info, _ in rows]
 
 

@@ -142,7 +142,10 @@ MAPS = Exercise(
     ),
     properties=(Property("wrong_form", definitions),),
     advice={
-        "KeyError": ("missing_member", "a map need not have every member: 0 for what is missing, but look for `key`, `value`."),
+        "KeyError": (
+            "missing_member",
+            "a map need not have every member: 0 for what is missing, but look for `key`, `value`.",
+        ),
         "StopIteration": ("no_maps", "an object may have no section .maps: then the list is empty."),
         "IndexError": ("off_by_one", "types are numbered from 0, which is void: types[number], as it is."),
     },
