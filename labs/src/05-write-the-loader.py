@@ -140,14 +140,19 @@ assert labs.loader.check_program(program, seed=2026).passed
 #
 # In C one writes `__uint(max_entries, 256)` in a struct. That is `int (*max_entries)[256]`: a pointer to an array of
 # 256, which nobody ever makes. Its only use is to bring the number into the file's
-# [types](https://docs.kernel.org/bpf/btf.html), BTF. `types(elf)` has read them for you: a list in which types refer to
-# each other by their places.
+# [types](https://docs.kernel.org/bpf/btf.html), BTF. `__type(key, struct flow)` is `struct flow *key`: it brings in a
+# type, so that whoever looks into the map later knows what its keys are made of. `types(elf)` has read all this for
+# you: a list in which types refer to each other by their places.
 #
 # Start at the type of kind `"section"` named `".maps"` (there may be none). Its members are `(name, number)` of the
 # variables, one for each map. A variable refers (`.to`) to a struct; each member of that refers by number to a pointer,
-# the pointer (`.to`) to an array, and the array's `.length` is what you want. Give back
-# `(name, type, key_size, value_size, max_entries, map_flags)` for each map, in the order of the section; members may
-# stand in any order, and one that is missing counts 0.
+# and the pointer (`.to`) to what you want:
+#
+# - for `type`, `key_size`, `value_size`, `max_entries`, `map_flags`: an array, whose `.length` is the number;
+# - for `key` and `value`: any type, whose `.size` is the size of a key or a value.
+#
+# Give back `(name, type, key_size, value_size, max_entries, map_flags)` for each map, in the order of the section. A
+# size is given in one way or the other; members may stand in any order, and what is missing counts 0.
 
 # %%
 [one for one in labs.loader.types(elf) if one.kind in ("struct", "variable", "section")]
@@ -161,8 +166,9 @@ def maps(types: list[labs.loader.Type]) -> list[tuple]:
     listed = [one.members for one in types if one.kind == "section" and one.name == ".maps"]
     found = []
     for name, number in listed[0] if listed else ():
-        members = dict(types[types[number].to].members)
-        numbers = {field: types[types[pointer].to].length for field, pointer in members.items()}
+        pointed = {member: types[types[pointer].to] for member, pointer in types[types[number].to].members}
+        numbers = {member: one.length for member, one in pointed.items()}
+        numbers |= {f"{member}_size": pointed[member].size for member in ("key", "value") if member in pointed}
         found.append((name, *(numbers.get(field, 0) for field in fields)))
     return found
     ### END SOLUTION

@@ -93,8 +93,17 @@ def holes_by_link(elf, sections, symbols, number):
 @wrong("holes", "wrong_record")
 def holes_with_addends(elf, sections, symbols, number):
     one = next((one for one in sections if one.type == 9 and one.info == number), None)
-    rows = struct.iter_unpack("<QQq", elf[one.offset : one.offset + one.size + 8]) if one else ()
+    rows = (
+        struct.iter_unpack("<QQq", elf[one.offset : one.offset + one.size]) if one else ()
+    )  # too long, or out of step
     return [(at // 8, symbols[info >> 32]) for at, info, _ in rows]
+
+
+@wrong("holes", "wrong_record")
+def holes_every_24_bytes(elf, sections, symbols, number):
+    tables = [one for one in sections if one.type == 9 and one.info == number]
+    rows = [struct.unpack_from("<QQ", elf, at) for one in tables for at in range(one.offset, one.offset + one.size, 24)]
+    return [(at // 8, symbols[info >> 32]) for at, info in rows]
 
 
 @wrong("holes", "no_table")

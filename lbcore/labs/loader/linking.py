@@ -69,12 +69,30 @@ def by_instruction(
     return [(slots.index(slot), name) for slot, name in right_holes(elf, sections, symbols, number)]
 
 
-def pairs(answer: Any, elf: bytes, sections: Sequence[Section], symbols: Sequence[str], number: int) -> str | None:
-    """Slots of the program and names of maps."""
+def pairs(answer: Any, *given: Any) -> str | None:
+    """Whole numbers and names."""
     if not isinstance(answer, list) or not all(isinstance(one, list) and len(one) == 2 for one in answer):
         return "Give back a list of pairs (slot, name)."
     if not all(type(slot) is int and type(name) is str for slot, name in answer):
         return "A pair is a whole number (// keeps it whole, / does not) and a symbol's name, `symbols[...]`."
+    return None
+
+
+RECORD = "a record has 16 bytes, two numbers of 8; the table is as long as its size says."
+
+
+def in_step(answer: Any, elf: bytes, sections: Sequence[Section], symbols: Sequence[str], number: int) -> str | None:
+    """No r_info where an r_offset was wanted, as a reader of longer or shorter records meets it."""
+    table = next((one for one in sections if one.type == elf_file.REL and one.info == number), None)
+    raw = elf[table.offset : table.offset + table.size] if table else b""
+    infos = {info // SLOT for _, info in struct.iter_unpack("<QQ", raw)}
+    if any(slot in infos and slot >= sections[number].size // SLOT for slot, _ in answer):
+        return f"You take an r_info for an r_offset: {RECORD}"
+    return None
+
+
+def places(answer: Any, elf: bytes, sections: Sequence[Section], symbols: Sequence[str], number: int) -> str | None:
+    """As many as there are, all in the program."""
     wanted, slots = len(right_holes(elf, sections, symbols, number)), sections[number].size // SLOT
     outside = next((slot for slot, _ in answer if slot >= slots), None)
     if outside is not None:
@@ -123,9 +141,9 @@ HOLES = Exercise(
             "You compare sh_link, which names the table of symbols. The section that a table is about is in sh_info.",
         ),
     ),
-    properties=(Property("wrong_form", pairs),),
+    properties=(Property("wrong_form", pairs), Property("wrong_record", in_step), Property("wrong_form", places)),
     advice={
-        "error": ("wrong_record", "a record has 16 bytes, two numbers of 8; the table is as long as its size says."),
+        "error": ("wrong_record", RECORD),
         "IndexError": ("no_such_symbol", "a symbol's number is info >> 32; the other half is the relocation's type."),
         "StopIteration": ("no_table", "a program without maps has no relocations: the list is empty."),
     },

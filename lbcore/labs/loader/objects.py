@@ -24,6 +24,9 @@ PROGRAMS = ("drop_all", "count_protocols", "block_list")
 NAMES = ".shstrtab"
 KINDS = {btf.POINTER: "pointer", btf.ARRAY: "array", btf.STRUCT: "struct", btf.VARIABLE: "variable",
          btf.DATA_SECTION: "section"}  # fmt: skip
+SIZED = (btf.INT, btf.POINTER, btf.ARRAY, btf.STRUCT, btf.UNION, btf.ENUM, btf.ENUM64, btf.FLOAT)
+REFERS = (*btf.WRAPPERS, btf.POINTER, btf.FUNCTION, btf.PROTOTYPE, btf.VARIABLE)
+"""Kinds whose values take bytes; kinds that consist of another type's number (an array says it otherwise)."""
 
 
 class Section(NamedTuple):
@@ -39,13 +42,17 @@ class Section(NamedTuple):
 
 
 class Type(NamedTuple):
-    """A type of BTF. to: the number of the type it refers to; length: of an array; members: (name, number of type)."""
+    """A type of BTF. to: the number of the type it refers to; length: of an array; members: (name, number of type).
+
+    size: bytes that a value of it takes, behind typedefs too; 0 if nothing can be of this type.
+    """
 
     kind: str
     name: str
     to: int
     length: int
     members: tuple[tuple[str, int], ...]
+    size: int = 0
 
 
 @functools.cache
@@ -65,15 +72,16 @@ def types(elf: bytes) -> list[Type]:
 
 
 def _type(parsed: btf.Btf, one: btf.Type) -> Type:
-    to, length = one.value, 0
+    to, length = one.value if one.kind in REFERS else 0, 0
+    size = parsed.size(one.number) if parsed.bare(one.number).kind in SIZED else 0
     members: tuple[tuple[str, int], ...] = ()
     if one.kind == btf.ARRAY:
         to, _, length = one.rows[0]
     elif one.kind == btf.STRUCT:
-        to, members = 0, tuple((parsed.string(name), number) for name, number, _ in one.rows)
+        members = tuple((parsed.string(name), number) for name, number, _ in one.rows)
     elif one.kind == btf.DATA_SECTION:
-        to, members = 0, tuple((parsed.type(number).name, number) for number, _, _ in one.rows)
-    return Type(KINDS.get(one.kind, "other"), one.name, to, length, members)
+        members = tuple((parsed.type(number).name, number) for number, _, _ in one.rows)
+    return Type(KINDS.get(one.kind, "other"), one.name, to, length, members, size)
 
 
 def relaid(elf: bytes, seed: int, *, rename: Mapping[str, str] | None = None, license: str | None = None) -> bytes:

@@ -5,7 +5,8 @@ Rule of this file: it asks `lbcore.ebpf.verifier` and nobody else; of its own it
 Theory. The kernel's log is text in a buffer: a line for each instruction on the walk, `slot: (opcode) text`, behind a
 semicolon what is known then; where the walk goes back to a way not taken, a line says from where to where. Behind the
 last instruction stands the reason, then how much was walked. The words here are the book's, the form is the kernel's,
-so what reads one log reads the other.
+so what reads one log reads the other. Of a program that is taken, log_level 1 keeps that last line alone: the kernel
+forgets each way that came to a good end, so a loader that asks for a log at once needs no megabytes for good programs.
 """
 
 from __future__ import annotations
@@ -43,7 +44,14 @@ def _judged(code: bytes, maps: tuple[MapSpec, ...], license: str) -> tuple[bool,
 
 
 def log(code: bytes, verdict: Verdict) -> Iterator[str]:
-    """The lines of a kernel's log for what the book's verifier did."""
+    """The lines of a kernel's log, at log_level 1, for what the book's verifier did."""
+    if not verdict.accepted:
+        yield from walk(code, verdict)
+    yield f"processed {verdict.processed} insns (limit 1000000), {verdict.paths} paths"
+
+
+def walk(code: bytes, verdict: Verdict) -> Iterator[str]:
+    """The instructions on the walk of a program that is refused, then the reason."""
     path, number = 0, -1
     slots = {step.number: step.slot for step in verdict.steps}
     for step in verdict.steps:
@@ -56,10 +64,8 @@ def log(code: bytes, verdict: Verdict) -> Iterator[str]:
         changes = "; ".join(map(str, step.changes))
         text = f"{step.slot}: ({code[step.slot * isa.SLOT]:02x}) {step.text}"
         yield f"{text:<{WIDTH + 8}} ; {changes}" if changes else text
-    if not verdict.accepted:
-        last = verdict.steps[-1].slot if len(verdict.steps) else None
-        if verdict.instruction not in (None, last):
-            at = verdict.instruction or 0
-            yield f"{at}: ({code[at * isa.SLOT]:02x}) {verdict.text}"
-        yield verdict.reason
-    yield f"processed {verdict.processed} insns (limit 1000000), {verdict.paths} paths"
+    last = verdict.steps[-1].slot if len(verdict.steps) else None
+    if verdict.instruction not in (None, last):
+        at = verdict.instruction or 0
+        yield f"{at}: ({code[at * isa.SLOT]:02x}) {verdict.text}"
+    yield verdict.reason
