@@ -378,7 +378,7 @@ show.source(guard.refused)
 show.source(under_fire.cases)
 
 # %% [markdown]
-# Before you run it: which of the seven serve the good clients?
+# Before you run it: which of the five serve the good clients?
 
 # %% tags=["nbval-ignore-output"]
 fire = measure.live_or_recorded("under-attack-goodput", 2, under_fire.run)

@@ -20,7 +20,6 @@ from lbcore.wire.floods import forged, senders
 
 FORGED = senders("198.18.0.0/15", 20_000, np.random.default_rng(7))
 FOUR = np.resize(senders("192.0.2.0/24", 4, np.random.default_rng(4)), 20_000)
-NOBODY = FORGED[:0]
 
 
 class Case(NamedTuple):
@@ -35,12 +34,10 @@ class Case(NamedTuple):
 def cases() -> dict[str, Case]:
     """By name."""
     return {
-        "no flood": Case(NOBODY, Guard(), cookies=False, helps=True),
         "forged, nothing done": Case(FORGED, Guard(), cookies=False, helps=False),
         "forged, a limit for each source": Case(FORGED, Guard(rate=1, burst=5), cookies=False, helps=False),
         "forged, a block list": Case(FORGED, Guard(blocked=["198.18.0.0/15"]), cookies=False, helps=True),
         "forged, the backends' cookies": Case(FORGED, Guard(), cookies=True, helps=True),
-        "four sources, nothing done": Case(FOUR, Guard(), cookies=False, helps=False),
         "four sources, a limit for each": Case(FOUR, Guard(rate=1, burst=5), cookies=False, helps=True),
     }
 

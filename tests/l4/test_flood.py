@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lbcore.measure.under_fire import cases, outcome
+from lbcore.l4.guard import Guard
+from lbcore.measure.under_fire import FORGED, FOUR, Case, cases, outcome
 from lbcore.testbed.under_attack import PORT, VIP
 from lbcore.wire.compose import tcp_frame
 from lbcore.wire.dissect import dissect
@@ -14,6 +15,10 @@ from tests import needs
 
 SYN = tcp_frame(source="192.0.2.1:1024", destination=f"{VIP}:{PORT}")
 random = np.random.default_rng(7)
+CONTROLS = {
+    "no flood": Case(FORGED[:0], Guard(), cookies=False, helps=True),
+    "four sources, nothing done": Case(FOUR, Guard(), cookies=False, helps=False),
+}
 
 
 def test_forged_packets_are_right_in_every_checksum():
@@ -32,9 +37,9 @@ def test_only_what_can_be_forged_is():
 
 
 @needs.tier(2)
-@pytest.mark.parametrize("name", cases())
+@pytest.mark.parametrize("name", cases() | CONTROLS)
 def test_good_clients_under_a_flood(name):
-    case = cases()[name]
+    case = (cases() | CONTROLS)[name]
     seen = outcome(case, seconds=1.0)
     assert seen.due >= 30
     assert seen.flood > 2000 or not len(case.senders)
