@@ -72,6 +72,7 @@ class Tcp:
                 sock, peer = self._sock.accept()
             except OSError:  # nobody is left, or nothing to take them with
                 break
+            sock.setblocking(False)  # accept(2) on Linux does not hand this down, and one that blocks stops everybody
             self._room.taken += 1
             self._begin(sock, peer)
         self._sock.close()
