@@ -265,13 +265,15 @@ def test_draining_takes_nobody_new_and_lets_the_old_finish():
     play(scene)
 
 
-def test_draining_serves_those_whom_the_kernel_has_let_in_already():
-    """They are in the listener's queue when draining begins, say nothing for a while, and must stop nobody."""
+@pytest.mark.parametrize("turns", range(6))
+def test_draining_serves_those_whom_the_kernel_has_let_in_already(turns):
+    """Whatever turn of the loop draining begins in: those in the listener's queue are served, and stop nobody."""
 
     async def scene():
         async with Backend("one") as one, relay(one) as running:
             clients = [socket.create_connection(running.addresses[0]) for _ in range(5)]
-            assert running.counters.accepted == 0
+            for _ in range(turns):
+                await asyncio.sleep(0)
             draining = asyncio.create_task(running.drain(10.0))
             await until(lambda: running.counters.connected == 5)
             loop = asyncio.get_running_loop()
