@@ -29,11 +29,15 @@ class Room:
         self.taken -= 1
         self._freed.set()
 
-    async def enter(self) -> None:
-        """Wait until there is room, and take it."""
-        while self.taken >= self.total:
+    @property
+    def left(self) -> int:
+        """How many more there may be."""
+        return max(0, self.total - self.taken)
+
+    async def free(self) -> None:
+        """Wait until there may be one more. Who comes back takes it before the next `await`, by `taken += 1`."""
+        while not self.left:
             await self.freed()
-        self.taken += 1
 
     async def freed(self, seconds: float | None = None) -> None:
         """Wait until one has ended, or for so long."""

@@ -35,6 +35,7 @@ from lbcore.wire.proxy_protocol import Endpoint, Inet
 
 log = logging.getLogger(__name__)
 PASSING = (errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR)  # accept(2): this one is lost, others come
+AT_ONCE = 64  # clients accepted before those who are in have their turn
 PATIENCE = 1.0  # seconds until descriptors are looked for again, should nobody have said that one is free
 
 
@@ -67,13 +68,11 @@ class Tcp:
         """Accept no more."""
         self.accepting.cancel()
         await asyncio.wait([self.accepting])
-        while self._sock.fileno() >= 0 and self._room.taken < self._room.total:
-            try:
-                sock, peer = self._sock.accept()
-            except OSError:  # nobody is left, or nothing to take them with
-                break
-            self._room.taken += 1
-            self._begin(sock, peer)
+        try:
+            while self._sock.fileno() >= 0 and self._room.left:
+                self._take()
+        except OSError:  # nobody is left in the queue, or nothing to take them with
+            pass
         self._sock.close()
 
     async def drain(self, seconds: float) -> None:
@@ -91,24 +90,37 @@ class Tcp:
 
     async def _accept(self) -> None:
         while True:
-            await self._room.enter()
+            await self._somebody()
+            await self._room.free()
             try:
-                sock, peer = await self._loop.sock_accept(self._sock)
+                for _ in range(min(AT_ONCE, self._room.left)):
+                    self._take()
+            except BlockingIOError:  # that was all
+                continue
             except OSError as error:
-                self._room.leave()
-                if error.errno not in (*sockets.EXHAUSTED, *PASSING):
-                    raise
                 if error.errno in sockets.EXHAUSTED:
                     self._counters.pauses += 1
                     await self._room.freed(PATIENCE)
-            except BaseException:
-                self._room.leave()
-                raise
-            else:
-                self._begin(sock, peer)
-                await asyncio.sleep(0)  # a full queue must not keep those waiting who are in already
+                elif error.errno not in PASSING:
+                    raise
 
-    def _begin(self, sock: socket.socket, peer: tuple[str, int]) -> None:
+    async def _somebody(self) -> None:
+        """Wait until a client is in the queue.
+
+        Not `loop.sock_accept`: cancelled at the wrong moment, that loses a client whom it has accepted already.
+        """
+        ready = asyncio.Event()
+        self._loop.add_reader(self._sock, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            self._loop.remove_reader(self._sock)
+
+    def _take(self) -> None:
+        """Accept one, now, and begin. BlockingIOError if nobody is there."""
+        sock, peer = self._sock.accept()
+        sock.setblocking(False)  # accept(2) on Linux does not hand this down
+        self._room.taken += 1
         session = self._loop.create_task(self._session(sock, Inet(*peer[:2])))
         self._sessions.add(session)
         session.add_done_callback(self._sessions.discard)

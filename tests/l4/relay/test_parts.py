@@ -226,9 +226,8 @@ def test_the_source_alone_or_the_whole_connection():
 def test_room_remembers_only_who_is_there():
     async def scene():
         room = Room(2, 1)
-        await room.enter()
-        await room.enter()
-        third = asyncio.create_task(room.enter())
+        room.taken = 2
+        third = asyncio.create_task(room.free())
         await asyncio.sleep(0)
         assert (room.admit("a"), room.admit("a"), room.admit("b")) == (True, False, True)
         room.dismiss("a"), room.dismiss("b")
@@ -236,6 +235,6 @@ def test_room_remembers_only_who_is_there():
         assert not third.done()
         room.leave()
         await third
-        assert room.taken == 2
+        assert room.left == 1
 
     asyncio.run(scene())
