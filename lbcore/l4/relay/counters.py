@@ -58,7 +58,7 @@ class Counters:
     """accepted: connections and UDP flows. open: of these, now. connected: that reached a backend.
 
     from_clients, from_backends: bytes. retries: attempts that failed and were followed by another.
-    pauses: how often a descriptor had to be waited for. ech: hellos with Encrypted Client Hello, real or GREASE.
+    pauses: how often accepting stopped for want of descriptors. ech: hellos with ECH, real or GREASE.
     ended: by reason; of UDP datagrams, those that were dropped. by_backend: connections, by address.
     """
 

@@ -17,6 +17,7 @@ So the backends must be behind this machine, as with NAT; the PROXY protocol nee
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import socket
 import struct
@@ -40,6 +41,19 @@ def family_of(address: str) -> socket.AddressFamily:
 def connections_possible() -> int:
     """How many connections the limit on descriptors leaves room for; each takes two."""
     return max(1, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVE) // 2)
+
+
+class Spare:
+    """A descriptor kept until it is needed for something better."""
+
+    def __init__(self) -> None:
+        self._number: int | None = os.open(os.devnull, os.O_RDONLY)
+
+    def give(self) -> None:
+        """Let go of it: the next socket of this thread finds a place. It may be called again."""
+        if self._number is not None:
+            os.close(self._number)
+            self._number = None
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 Rule of this file: the order of things, for one listener. Each connection is one task and one line of counters.
 
 Theory. Whoever is refused is told by RST, at once and without a byte. Nothing is read from a client before it is
-wanted: the kernel's buffers hold it, and the window says so. Out of descriptors the relay stops accepting until one is
-free; those who wait do so in the kernel's queue. That a backend does not answer is noticed before a byte was sent to
-it, so the next one can be tried; afterwards nobody can know what was done already, and the client is told.
+wanted: the kernel's buffers hold it, and the window says so. Out of descriptors the relay stops accepting until one
+is free; those who wait do so in the kernel's queue. Nobody is accepted without a descriptor kept for the way on:
+clients who hold one each and wait for a second would wait for each other. That a backend does not answer is noticed
+before a byte was sent to it, so the next one can be tried; afterwards nobody can know what was done already, and the
+client is told.
 
 Trap. Closing a listening socket breaks those connections that the kernel has completed and nobody has accepted yet. So
 `stop` accepts what is there first; what comes in between the last accept and the close is lost all the same.
@@ -19,6 +21,7 @@ import logging
 import socket
 from collections.abc import Mapping
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from lbcore.l4.relay import sockets
 from lbcore.l4.relay.backends import key_of
@@ -45,6 +48,15 @@ class Refused(Exception):
     def __init__(self, reason: Reason) -> None:
         super().__init__(str(reason))
         self.reason = reason
+
+
+class Client(NamedTuple):
+    """Who is in. spare: the descriptor of the way on."""
+
+    side: Side
+    peer: Inet
+    here: Inet
+    spare: sockets.Spare
 
 
 class Tcp:
@@ -118,25 +130,30 @@ class Tcp:
 
     def _take(self) -> None:
         """Accept one, now, and begin. BlockingIOError if nobody is there."""
-        sock, peer = self._sock.accept()
+        spare = sockets.Spare()
+        try:
+            sock, peer = self._sock.accept()
+        except BaseException:
+            spare.give()
+            raise
         sock.setblocking(False)  # accept(2) on Linux does not hand this down
         self._room.taken += 1
-        session = self._loop.create_task(self._session(sock, Inet(*peer[:2])))
+        session = self._loop.create_task(self._session(sock, Inet(*peer[:2]), spare))
         self._sessions.add(session)
         session.add_done_callback(self._sessions.discard)
 
     # ------------------------------------------------------------------------------------------------- one connection
-    async def _session(self, sock: socket.socket, peer: Inet) -> None:
+    async def _session(self, sock: socket.socket, peer: Inet, spare: sockets.Spare) -> None:
         counters = self._counters
         counters.accepted += 1
         counters.open += 1
         reason = Reason.FAULT
-        client: Side | None = None
+        side: Side | None = None
         try:
             with sockets.or_closed(sock):
                 here = Inet(*sock.getsockname()[:2])
-                _, client = await self._loop.connect_accepted_socket(lambda: Side(self._from_client), sock)
-            reason = await self._serve(client, peer, here)
+                _, side = await self._loop.connect_accepted_socket(lambda: Side(self._from_client), sock)
+            reason = await self._serve(Client(side, peer, here, spare))
         except asyncio.CancelledError:
             reason = Reason.CUT
         except Refused as refusal:
@@ -148,15 +165,16 @@ class Tcp:
         finally:
             counters.open -= 1
             counters.ended[reason] += 1
-            if client:
-                await _gone(client)
+            spare.give()
+            if side:
+                await _gone(side)
             self._room.leave()
 
-    async def _serve(self, client: Side, peer: Inet, here: Inet) -> Reason:
-        if self._trusted and not any(ip_address(peer.address) in net for net in self._trusted):
+    async def _serve(self, client: Client) -> Reason:
+        if self._trusted and not any(ip_address(client.peer.address) in net for net in self._trusted):
             raise Refused(Reason.UNTRUSTED)
-        opening = await self._open(client)
-        source, destination, _ = ends(opening.header, peer, here)
+        opening = await self._open(client.side)
+        source, destination, _ = ends(opening.header, client.peer, client.here)
         counted = source.address if isinstance(source, Inet) else source
         if not self._room.admit(counted):
             raise Refused(Reason.PER_SOURCE)
@@ -165,7 +183,7 @@ class Tcp:
             name = self._router.pool(opening.hello)
             if not name:
                 raise Refused(Reason.NO_ROUTE)
-            return await self._relay(self._groups[name], client, opening, (source, destination), peer, here)
+            return await self._relay(self._groups[name], client, opening, (source, destination))
         finally:
             self._room.dismiss(counted)
 
@@ -184,22 +202,22 @@ class Tcp:
             raise Refused(Reason.BAD_PROXY if opening.missing == "PROXY header" else Reason.BAD_HELLO) from None
         return opening
 
-    async def _relay(
-        self, group: Group, client: Side, opening: Opening, flow: tuple[Endpoint, Endpoint], peer: Inet, here: Inet
-    ) -> Reason:
+    async def _relay(self, group: Group, client: Client, opening: Opening, flow: tuple[Endpoint, Endpoint]) -> Reason:
         pool = group.pool
-        hello = introduction(pool.send_proxy, pool.proxy_extras, opening.header, opening.hello, peer, here)
-        server, number = await self._dial(group, flow)
+        first = introduction(
+            pool.send_proxy, pool.proxy_extras, opening.header, opening.hello, client.peer, client.here
+        )
+        server, number = await self._dial(group, flow, client.spare)
         try:
             self._counters.connected += 1
             self._counters.by_backend[group.backends.names[number]] += 1
-            return await relay(client, server, hello + opening.pending, self._options.timeouts.idle)
+            return await relay(client.side, server, first + opening.pending, self._options.timeouts.idle)
         finally:
             group.backends.done(number)
             await _gone(server)
 
     # ---------------------------------------------------------------------------------------------------- a backend
-    async def _dial(self, group: Group, flow: tuple[Endpoint, Endpoint]) -> tuple[Side, int]:
+    async def _dial(self, group: Group, flow: tuple[Endpoint, Endpoint], spare: sockets.Spare) -> tuple[Side, int]:
         """A connected backend and its number, still counted as open. Refused when attempts have run out."""
         backends, tried = group.backends, set[int]()
         key = key_of(group.pool.hash_on, *flow, self._options.seed)
@@ -210,7 +228,7 @@ class Tcp:
             self._counters.retries += bool(tried)
             tried.add(number)
             try:
-                side = await self._connect(group, number, flow[0])
+                side = await self._connect(group, number, flow[0], spare)
             except Refused:
                 backends.done(number)
                 raise
@@ -225,7 +243,7 @@ class Tcp:
                 return side, number
         raise Refused(Reason.NO_BACKEND)
 
-    async def _connect(self, group: Group, number: int, client: Endpoint) -> Side:
+    async def _connect(self, group: Group, number: int, client: Endpoint, spare: sockets.Spare) -> Side:
         target = group.targets[number]
         source = None
         if group.pool.preserve_source:
@@ -233,26 +251,20 @@ class Tcp:
                 raise Refused(Reason.FAMILY)
             source = client
         async with asyncio.timeout(self._options.timeouts.connect):
-            sock = await self._socket(target, source)
+            spare.give()
+            sock = self._socket(target, source)
             with sockets.or_closed(sock):
                 await self._loop.sock_connect(sock, target)
                 _, side = await self._loop.create_connection(lambda: Side(self._from_backend), sock=sock)
                 return side
 
-    async def _socket(self, target: tuple[str, int], source: Inet | None) -> socket.socket:
-        """A socket, as soon as there is one to be had."""
-        deadline = self._loop.time() + self._options.timeouts.connect / 2
-        while True:
-            try:
-                return sockets.dialling(target, socket.SOCK_STREAM, source)
-            except OSError as error:
-                if error.errno not in sockets.EXHAUSTED:
-                    raise
-                self._counters.pauses += 1
-                left = deadline - self._loop.time()
-                if left <= 0:
-                    raise Refused(Reason.NO_DESCRIPTOR) from None
-                await self._room.freed(min(PATIENCE, left))
+    def _socket(self, target: tuple[str, int], source: Inet | None) -> socket.socket:
+        try:
+            return sockets.dialling(target, socket.SOCK_STREAM, source)
+        except OSError as error:
+            if error.errno in sockets.EXHAUSTED:  # somebody else in this process was quicker: not the backend's fault
+                raise Refused(Reason.NO_DESCRIPTOR) from None
+            raise
 
     def _from_client(self, size: int) -> None:
         self._counters.from_clients += size
