@@ -3,8 +3,9 @@
 Rule of this file: it builds the twins and gives them the faces of `Forwarder` and `InKernel`.
 
 Theory. A twin is worth comparing with if it is what somebody would write in C, and if it does the same.
-`c/l4/core.h` is the balancer, once; `memory.c` and `xdp.c` bring tables and packets. The tables are the very arrays that
-the Python balancer has, or maps of the same kinds and layouts. `tests/l4/test_twin.py` finds them equal packet by packet.
+`c/l4/core.h` is the balancer, once; `memory.c` and `xdp.c` bring tables and packets. The tables are the very arrays
+that the Python balancer has, or maps of the same kinds and layouts. `tests/l4/test_twin.py` finds them equal packet by
+packet.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def library() -> ctypes.CDLL:
 
 @cache
 def program(family: str) -> Object:
-    """The twin for the kernel, for one of `xdp.FAMILIES`. Raises CalledProcessError, whose stderr says what is wrong."""
+    """The twin for the kernel, for one of `xdp.FAMILIES`. Raises CalledProcessError; its stderr says what is wrong."""
     command = [*TO_BPF, f"-DMODES={FAMILIES[family]}", "-c", "xdp.c", "-o", "-"]
     return elf.read(subprocess.run(command, cwd=FOLDER, check=True, capture_output=True).stdout)
 
