@@ -3,7 +3,7 @@
 Rule of this file: the same batches of the same packets, over the same tables.
 
 Theory. A flow that was seen before is what a balancer mostly sees: parse, look the virtual address up, look the flow
-up, rewrite. What that costs depends on where the flow's entry is: a thousand flows stay in the processor's cache, a
+up, rewrite. What that costs depends on where the flow's entry is: two thousand flows stay in the processor's cache, a
 hundred thousand do not. A packet changes on its way, so every batch is a fresh copy, and what copying costs is taken
 off within each round.
 
