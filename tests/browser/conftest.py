@@ -156,7 +156,7 @@ def wait_for(server: Server, process: subprocess.Popen[bytes], log: Path) -> Non
     pytest.fail(f"JupyterLab did not start: {log.read_text(errors='replace')[-2000:]}", pytrace=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium without a window, from the system: nothing is downloaded."""
     needs.demand(needs._command(*PROGRAMS))
@@ -168,7 +168,7 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def opened(browser: Browser, jupyter: Server) -> Iterator[Callable[[str], Book]]:
     """Chapters by name, each opened and run once in a session."""
     books: dict[str, Book] = {}
