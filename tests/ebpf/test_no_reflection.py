@@ -39,10 +39,10 @@ def test_answers_are_dropped_and_nothing_else():
 
 @given(
     st.sampled_from((ANSWER, *OTHERS)),
-    st.integers(14, 80),
+    st.one_of(st.integers(14, 37), st.integers(42, 80)),  # scapy wants a whole UDP header, we its port
     st.lists(st.tuples(st.integers(12, 37), st.integers(0, 255)), max_size=2),
 )
-@settings(deadline=None, derandomize=True)
+@settings(deadline=None)
 def test_python_machine_and_another_parser_agree(packet, length, changes):
     changed = bytearray(packet[:length])
     for at, value in changes:
