@@ -1,0 +1,1 @@
+"""Filters: one concern each, in a row between client and backend."""

@@ -1,0 +1,179 @@
+"""A request and a response as the proxy knows them, whatever version of HTTP carried them.
+
+Rule of this file: no bytes of any wire format, no sockets. `http1` and `http2` read and write these; the router, the
+filters and the pools see nothing else.
+
+Theory. RFC 9110 describes HTTP without its wire formats: a method, a target, fields, content, trailers. A proxy that
+keeps to this form can speak one version to its client and another to its backend.
+
+Names of fields are kept in lower case, as HTTP/2 wants them on the wire (RFC 9113, 8.2.1) and HTTP/1.1 allows. Values
+are bytes: HTTP says of them only that they contain no CR, LF or NUL.
+
+Traps. Host is not among the headers: it is `authority`, for HTTP/2 has it in a pseudo-header, and a proxy that keeps
+two copies will one day route by one and forward the other. What belongs to one connection only (Connection, TE,
+Transfer-Encoding...) never gets in here either: framing is the business of each wire format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Headers(list[tuple[bytes, bytes]]):
+    """Field lines (name in lower case, value) in their order on the wire (RFC 9110, 5.3)."""
+
+    __slots__ = ()
+
+    def get(self, name: bytes, default: bytes | None = None) -> bytes | None:
+        """The first value of the field, or the default."""
+        for key, value in self:
+            if key == name:
+                return value
+        return default
+
+    def all(self, name: bytes) -> list[bytes]:
+        """All values of the field, in order."""
+        return [value for key, value in self if key == name]
+
+    def joined(self, name: bytes) -> bytes:
+        """All values as one list, by commas (RFC 9110, 5.3); empty if there is none. Not for Set-Cookie."""
+        return b", ".join(self.all(name))
+
+    def tokens(self, name: bytes) -> list[bytes]:
+        """The elements of a list of tokens, in lower case: `no-cache, No-Store` is [b"no-cache", b"no-store"]."""
+        parts = (part.strip(b" \t").lower() for value in self.all(name) for part in value.split(b","))
+        return [part for part in parts if part]
+
+    def set(self, name: bytes, value: bytes) -> None:
+        """One line of this name, at the place of the first, or at the end."""
+        at = next((place for place, (key, _) in enumerate(self) if key == name), None)
+        if at is None:
+            self.append((name, value))
+        else:
+            self[at:] = [(name, value), *(line for line in self[at + 1 :] if line[0] != name)]
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """One line more."""
+        self.append((name, value))
+
+    def drop(self, *names: bytes) -> None:
+        """No line of these names."""
+        self[:] = [line for line in self if line[0] not in names]
+
+    def __contains__(self, name: object) -> bool:
+        """Is there a field of this name? (Of a name, not of a line: the question that everybody asks.)"""
+        return any(key == name for key, _ in self)
+
+    def copy(self) -> Headers:
+        """Lines of its own."""
+        return Headers(self)
+
+
+class Transform(Protocol):
+    """What a body is passed through, piece by piece: a compressor, a decoder, a cache that listens."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What comes out for what goes in; may be nothing yet."""
+        ...
+
+    def finish(self) -> bytes:
+        """What is left; called once, when the body ended as it should."""
+        ...
+
+    def abort(self) -> None:
+        """The body broke off; what was made so far is not to be trusted. Called instead of `finish`."""
+        ...
+
+
+@dataclass(slots=True)
+class Peer:
+    """Who is at the other end of the client's connection."""
+
+    address: str
+    """Address as text; of the connection's other end, or what a trusted PROXY header says."""
+    port: int
+    local_port: int = 0
+    server_name: str | None = None
+    """SNI of the client's TLS, None without TLS or without SNI."""
+    tls: str | None = None
+    """Version of TLS (`TLSv1.3`), None on a connection in the clear."""
+    subject: str | None = None
+    """Subject of a verified client certificate (RFC 4514), if there was one."""
+
+
+@dataclass(slots=True)
+class Request:
+    """What a client asks for. Framing fields are not among the headers; Host is `authority`."""
+
+    method: bytes
+    target: bytes
+    """Path and query as the client wrote them, `/a%20b?c=d`; `*` of OPTIONS; the authority of CONNECT."""
+    authority: bytes
+    """Host and port, in lower case; empty only of HTTP/1.0."""
+    scheme: bytes
+    """b"http" or b"https": of the client's connection."""
+    headers: Headers
+    peer: Peer
+    version: str = "1.1"
+    """"1.0", "1.1" or "2": for logs, and for what HTTP/1.0 cannot take."""
+    length: int | None = 0
+    """Bytes of the body if the client said so, 0 without one, None if it ends when it ends (chunked, HTTP/2)."""
+    body: bytes | None = None
+    """The whole body where a filter asked for it (`Filter.body_limit`) or one was put here; None: it is streamed."""
+    trailers: Headers = field(default_factory=Headers)
+    protocol: bytes | None = None
+    """What the connection is to become: b"websocket", by Upgrade (RFC 9110, 7.8) or extended CONNECT (RFC 8441)."""
+
+    @property
+    def path(self) -> bytes:
+        """The target without its query."""
+        return self.target.partition(b"?")[0]
+
+    @property
+    def query(self) -> bytes:
+        """What follows the first `?`, undecoded; empty if nothing does."""
+        return self.target.partition(b"?")[2]
+
+    @property
+    def host(self) -> bytes:
+        """The authority without its port (and an IPv6 address without its brackets)."""
+        if self.authority.startswith(b"["):
+            return self.authority[1:].partition(b"]")[0]
+        return self.authority.partition(b":")[0]
+
+    def cookies(self) -> Iterable[tuple[bytes, bytes]]:
+        """Names and values of the cookies, as they stand (RFC 6265, 4.2)."""
+        for line in self.headers.all(b"cookie"):
+            for pair in line.split(b";"):
+                name, found, value = pair.strip(b" \t").partition(b"=")
+                if found:
+                    yield name, value
+
+    def cookie(self, wanted: bytes) -> bytes | None:
+        """The first cookie of that name."""
+        return next((value for name, value in self.cookies() if name == wanted), None)
+
+
+@dataclass(slots=True)
+class Response:
+    """What is answered. `body` None: it comes in pieces from the backend."""
+
+    status: int
+    headers: Headers = field(default_factory=Headers)
+    body: bytes | None = b""
+    length: int | None = None
+    """Bytes of a streamed body if known; of an answer to HEAD and of a 304 what Content-Length said, with no body."""
+    trailers: Headers = field(default_factory=Headers)
+    reason: bytes = b""
+    """Reason phrase of HTTP/1.x; empty: the usual one of the status."""
+    transforms: list[Transform] = field(default_factory=list)
+    """What the body passes through on its way to the client, in order. Whoever adds one that changes the number of
+    bytes sets `length` to None."""
+
+
+def text(status: int, words: str, *headers: tuple[bytes, bytes]) -> Response:
+    """A short answer in plain text, with a line's end after it."""
+    body = f"{words}\n".encode()
+    return Response(status, Headers([(b"content-type", b"text/plain; charset=utf-8"), *headers]), body)
