@@ -1,0 +1,155 @@
+"""The router against one that asks every route in turn; and what each condition takes and refuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from lbcore.l7.match import FieldOptions, MatchOptions, match
+from lbcore.l7.message import Headers, Peer, Request
+from lbcore.l7.router import Route, Router
+
+
+def request(target: str = "/", host: str = "shop.example", method: str = "GET", *lines: tuple[str, str]) -> Request:
+    headers = Headers((name.encode(), value.encode()) for name, value in lines)
+    return Request(method.encode(), target.encode(), host.encode(), b"http", headers, Peer("127.0.0.1", 1))
+
+
+def route(name: str, options: MatchOptions) -> Route:
+    return Route(name, match(options), lambda request: None)
+
+
+def router(options: Iterable[MatchOptions], order: str = "first") -> Router:
+    return Router([route(str(number), one) for number, one in enumerate(options)], order)
+
+
+# The oracle: conditions in their plainest form, over text, one route after the other.
+
+
+def fits_host(pattern: str, host: str) -> bool:
+    if pattern.startswith("*."):
+        return len(host) <= 253 and re.fullmatch(r".+\." + re.escape(pattern[2:]), host, re.DOTALL) is not None
+    return pattern == host
+
+
+def values(options: FieldOptions, where: str, asked: Request) -> list[str]:
+    if where == "headers":
+        return [value.decode() for name, value in asked.headers if name.decode() == options.name.lower()]
+    if where == "cookies":
+        lines = [value.decode() for name, value in asked.headers if name == b"cookie"]
+        pairs = [pair.strip(" ").split("=", 1) for line in lines for pair in line.split(";") if "=" in pair]
+        return [value for name, value in pairs if name == options.name]
+    query = asked.target.decode().split("?", 1)[1] if b"?" in asked.target else ""
+    found = []
+    for pair in query.split("&"):
+        name, _, value = pair.replace("+", " ").partition("=")
+        if unquote_to_bytes(name).decode() == options.name:
+            found.append(unquote_to_bytes(value).decode())
+    return found
+
+
+def fits_field(options: FieldOptions, where: str, asked: Request) -> bool:
+    there = values(options, where, asked)
+    if options.value is not None:
+        return options.value in there
+    if options.regex is not None:
+        return any(re.fullmatch(options.regex, value) for value in there)
+    return bool(there) == options.present
+
+
+def fits(options: MatchOptions, asked: Request) -> bool:
+    path = asked.target.decode().split("?", 1)[0]
+    host = asked.authority.decode().split(":")[0].rstrip(".")
+    segments = (options.prefix or "").rstrip("/").split("/")
+    return all((
+        not options.hosts or any(fits_host(pattern, host) for pattern in options.hosts),
+        options.path in (None, path),
+        not options.prefix or path.split("/")[: len(segments)] == segments,
+        options.regex is None or re.fullmatch(options.regex, path) is not None,
+        not options.methods or asked.method.decode() in options.methods,
+        *(fits_field(one, where, asked) for where in ("headers", "query", "cookies") for one in getattr(options, where)),
+    ))  # fmt: skip
+
+
+def breadth(options: MatchOptions, host: str) -> tuple[object, ...]:
+    """Of those that fit, the smallest is the most specific."""
+    patterns = [pattern for pattern in options.hosts if fits_host(pattern, host)]
+    by_host = min(((pattern[0] == "*", -len(pattern)) for pattern in patterns), default=(2, 0))
+    prefix = len((options.prefix or "").rstrip("/"))
+    by_path = 0 if options.path is not None else 1 if prefix else 2 if options.regex is not None else 3
+    others = len(options.headers) + len(options.query) + len(options.cookies) + bool(options.methods)
+    return *by_host[:1], by_host[1] if by_host[0] else 0, by_path, -prefix, -others
+
+
+def plainly(options: list[MatchOptions], order: str, asked: Request) -> str | None:
+    found = [(number, one) for number, one in enumerate(options) if fits(one, asked)]
+    host = asked.authority.decode().split(":")[0].rstrip(".")
+    if order == "longest":
+        found.sort(key=lambda entry: breadth(entry[1], host))
+    return str(found[0][0]) if found else None
+
+
+names = st.sampled_from(["a", "b", "ab", "a.b", "b.a.b", "a-b.b", "b.b.b.b"])
+hosts = st.one_of(names, names.map("*.{}".format))
+segments = st.lists(st.sampled_from(["a", "b", "ab", "", "a+", "."]), max_size=4)
+paths = segments.map(lambda parts: "/" + "/".join(parts))
+tests = st.one_of(
+    st.builds(FieldOptions, name=st.sampled_from(["x", "y"])),
+    st.builds(FieldOptions, name=st.sampled_from(["x", "y"]), value=st.sampled_from(["", "a", "a b"])),
+    st.builds(FieldOptions, name=st.sampled_from(["x", "y"]), regex=st.sampled_from(["a.*", "", "a|ab", "b*"])),
+    st.builds(FieldOptions, name=st.sampled_from(["x", "y"]), present=st.booleans()),
+)
+
+
+@st.composite
+def conditions(draw: st.DrawFn) -> MatchOptions:
+    regexes = st.sampled_from(["/a.*", "/(a|ab)", "/a/b|/b", ".*", "/a", "/b+/?"])
+    path = draw(st.sampled_from([{}, {"path": paths}, {"prefix": paths}, {"regex": regexes}]))
+    some = {name: st.lists(tests, max_size=2).map(tuple) for name in ("headers", "query", "cookies")}
+    return MatchOptions(
+        hosts=tuple(draw(st.lists(hosts, max_size=2))),
+        methods=tuple(draw(st.lists(st.sampled_from(["GET", "POST"]), max_size=1))),
+        **{name: draw(strategy) for name, strategy in path.items()},
+        **{name: draw(some[name]) for name in draw(st.sets(st.sampled_from(list(some)), max_size=1))},
+    )
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Request:
+    lines = draw(st.lists(st.tuples(st.sampled_from(["x", "y"]), st.sampled_from(["a", "", "ab", "b"])), max_size=2))
+    jar = draw(st.lists(st.sampled_from(["x=a", "x=", "y=ab", "z", "y"]), max_size=2))
+    asks = draw(st.lists(st.sampled_from(["x=a", "x", "y=a+b", "%78=%61", "", "y=ab=b"]), max_size=2))
+    target = draw(paths) + ("?" + "&".join(asks) if asks else "")
+    host = draw(names) + draw(st.sampled_from(["", "", ".", ":80", ".:80"]))
+    cookies = [("cookie", "; ".join(jar))] if jar else []
+    return request(target, host, draw(st.sampled_from(["GET", "POST"])), *lines, *cookies)
+
+
+@given(st.lists(conditions(), max_size=8), st.lists(requests(), min_size=1, max_size=8), st.sampled_from(["first", "longest"]))
+def test_the_tables_find_what_asking_every_route_finds(
+    options: list[MatchOptions], asked: list[Request], order: str
+) -> None:
+    routes = router(options, order)
+    dead = {one.name for one in routes.unreachable()}
+    for one in asked:
+        found = routes.find(one)
+        assert (found.name if found else None) == plainly(options, order, one)
+        assert found is None or found.name not in dead
+
+
+@given(conditions(), requests())
+def test_a_match_by_itself_says_the_same(options: MatchOptions, asked: Request) -> None:
+    assert match(options)(asked) == fits(options, asked)
+
+
+@given(st.lists(conditions(), max_size=5), st.sampled_from(["first", "longest"]))
+def test_a_route_twice_is_unreachable_once(options: list[MatchOptions], order: str) -> None:
+    everything = [*options, MatchOptions(), MatchOptions()]
+    dead = router(everything, order).unreachable()
+    assert str(len(options) + 1) in {one.name for one in dead}
+    assert len(dead) < len(everything)
