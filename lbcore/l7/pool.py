@@ -1,6 +1,7 @@
 """Backends that can stand in for each other, and what is known about each.
 
-Rule of this file: decisions and counts; no sockets. The engine asks for a backend, says when it begins and how it ended.
+Rule of this file: decisions and counts; no sockets. The engine asks for a backend, says when an attempt begins, and how
+it ended.
 """
 
 from __future__ import annotations
