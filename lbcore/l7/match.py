@@ -95,7 +95,7 @@ class MatchOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if len(said) > 1:
             raise ValueError(f"{said[1]} and {said[0]} are both there: wanted one of path, prefix, regex and grpc")
         for name in self.hosts:
-            _host(name)
+            name_of(name)
         for key in ("path", "prefix"):
             value = getattr(self, key)
             if value is not None and (not value.startswith("/") or "?" in value or "#" in value):
@@ -125,8 +125,8 @@ def _compiled(key: str, pattern: str | None) -> re.Pattern[bytes] | None:
         raise ValueError(f"{key} is {pattern!r}, wanted a regular expression: {error}") from None
 
 
-def _host(name: str) -> bytes:
-    """The name as `host_of` would give it. ValueError for what can be no host of a request."""
+def name_of(name: str, key: str = "hosts") -> bytes:
+    """The name as `host_of` would give it. ValueError, naming `key`, for what can be no host of a request."""
     with suppress(ValueError):
         address = ip_address(name)
         return (f"[{address}]" if address.version == 6 else name).encode()
@@ -139,8 +139,8 @@ def _host(name: str) -> bytes:
         elif not name.isascii():
             remedy = "wanted its ASCII form, xn--..."
         elif name == "*":
-            remedy = "wanted no hosts at all: that takes any"
-        raise ValueError(f"hosts has {name!r}, {remedy}")
+            remedy = "wanted none at all: that takes any"
+        raise ValueError(f"{key} has {name!r}, {remedy}")
     return name.encode()
 
 
@@ -209,7 +209,7 @@ def match(options: MatchOptions) -> Match:
     rest += [_field(one, _parameter(one.name.encode())) for one in options.query]
     rest += [_field(one, _cookie(one.name.encode())) for one in options.cookies]
     return Match(
-        tuple(map(_host, options.hosts)),
+        tuple(map(name_of, options.hosts)),
         path.encode() if path is not None else None,
         prefix.encode().rstrip(b"/") if prefix is not None else None,
         _compiled("regex", options.regex),
