@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from lbcore.l7.sides import BackendSide, ClientSide
 
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
+NONE = Headers()
 STATUS_OF = {"timeout": 504, "connect timeout": 504}
-VIA = (b"via", b"1.1 lbcore")  # RFC 9110, 7.6.3
 
 
 class Exchange:
@@ -197,8 +197,6 @@ class Exchange:
             self._failed("no backend", 503)
             return
         self._continue()
-        if not self.attempts:
-            request.headers.append(VIA)
         self._try(pool, backend)
 
     def _try(self, pool: Pool, backend: Backend) -> None:
@@ -393,8 +391,9 @@ class Exchange:
     def _send_response(self, response: Response) -> None:
         if response.body is not None and response.transforms:
             response.body = _whole(response.transforms, response.body)
-            response.transforms = []
-        self._transforms = response.transforms
+            response.transforms = None
+        if response.transforms:
+            self._transforms = response.transforms
         try:
             self.client.send_head(response)
         except ValueError as error:
@@ -406,7 +405,7 @@ class Exchange:
             response = self.response
         if response.body is not None:
             self.bytes_out += len(response.body)
-            self._finish(response.trailers)
+            self._finish(response.trailers or NONE)
         elif response.status == 101:
             self.deadline = monotonic() + self.proxy.limits.idle_time
 

@@ -22,6 +22,7 @@ from lbcore.l7.connections import Connections
 from lbcore.l7.exchange import Exchange
 from lbcore.l7.fetch import Fetched
 from lbcore.l7.http1.client import ClientConnection
+from lbcore.l7.http1.reader import Scratch
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Peer, Request, Response
 from lbcore.l7.pool import Pool
@@ -39,7 +40,8 @@ class Proxy:
         self.router, self.limits = router, limits or Limits()
         self.clients: set[ClientConnection] = set()
         self.exchanges: set[Exchange] = set()
-        self.connections = Connections(self.limits)
+        self.scratch = Scratch(self.limits.head)
+        self.connections = Connections(self.limits, self.scratch)
         self.draining = False
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[Any]] = set()

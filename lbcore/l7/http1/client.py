@@ -34,7 +34,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
     """One connection with a client. `deadline`, in seconds of `monotonic`, is looked at by the proxy's clock."""
 
     def __init__(self, proxy: Proxy, peer: Peer | None = None) -> None:
-        super().__init__(proxy.limits, peer or Peer("", 0), b"http")
+        super().__init__(proxy.limits, peer or Peer("", 0), b"http", proxy.scratch)
         self.proxy = proxy
         self.exchange: Exchange | None = None
         self.transport = cast("asyncio.Transport", None)
