@@ -43,6 +43,8 @@ class Proxy:
         self.scratch = Scratch(self.limits.head)
         self.connections = Connections(self.limits, self.scratch)
         self.draining = False
+        self.now = monotonic()
+        """What the clock said at its last tick: good enough for deadlines."""
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._clock: asyncio.TimerHandle | None = None
@@ -109,7 +111,7 @@ class Proxy:
             exchange.client_gone("not wanted any more")
 
     def _tick(self) -> None:
-        now = monotonic()
+        now = self.now = monotonic()
         for one in [one for one in self.exchanges if 0 < one.deadline < now]:
             one.deadline = 0.0
             one.expired()
