@@ -15,6 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from lbcore.l7.http1.backend import BackendConnection
+from lbcore.l7.http1.reader import Scratch
 from lbcore.l7.limits import Limits
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 class Connections:
     """Idle connections of HTTP/1.1, by backend. most: idle ones of each backend."""
 
-    def __init__(self, limits: Limits, most: int = 256) -> None:
-        self.limits, self.most = limits, most
+    def __init__(self, limits: Limits, scratch: Scratch, most: int = 256) -> None:
+        self.limits, self.scratch, self.most = limits, scratch, most
         self.idle: dict[Backend, list[BackendConnection]] = {}
         self.open: set[BackendConnection] = set()
 
@@ -60,7 +61,7 @@ class Connections:
             options = {"ssl": tls, "server_hostname": getattr(pool, "server_name", "") or backend.host}
         async with asyncio.timeout(pool.timeouts.connect):
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: BackendConnection(self.limits, give_back, pool.timeouts.keep),
+                lambda: BackendConnection(self.limits, give_back, pool.timeouts.keep, self.scratch),
                 backend.host,
                 backend.port,
                 **options,

@@ -28,7 +28,7 @@ Traps
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -42,72 +42,38 @@ if TYPE_CHECKING:
     from lbcore.l7.sides import BackendSide, ClientSide
 
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
+NONE = Headers()
 STATUS_OF = {"timeout": 504, "connect timeout": 504}
-VIA = (b"via", b"1.1 lbcore")  # RFC 9110, 7.6.3
 
 
 class Exchange:
     """See the head of this file. The attributes up to `bytes_out` are those that filters see."""
 
-    __slots__ = (
-        "__weakref__",
-        "_asked",
-        "_collecting",
-        "_expects",
-        "_filters",
-        "_kept",
-        "_kept_size",
-        "_over",
-        "_passed",
-        "_pool",
-        "_request_over",
-        "_response_paused",
-        "_side",
-        "_stale",
-        "_target",
-        "_trailers",
-        "_transforms",
-        "_tried",
-        "_turn",
-        "_waits",
-        "attempts",
-        "backend",
-        "bytes_in",
-        "bytes_out",
-        "client",
-        "deadline",
-        "error",
-        "notes",
-        "proxy",
-        "request",
-        "response",
-        "route",
-        "started",
-    )
+    # What holds for nearly every exchange from its beginning to its end stands here; an exchange that differs says so.
+    response: Response | None = None
+    route = backend = error = ""
+    attempts = bytes_in = bytes_out = 0
+    deadline = 0.0
+    _filters: tuple[Filter, ...] = ()
+    _passed = 0  # filters whose on_request was called
+    _pool: Pool | None = None
+    _target: Backend | None = None
+    _tried: tuple[Backend, ...] = ()
+    _side: BackendSide | None = None
+    _kept: list[bytes] | None = None  # of the request's body, to be sent (again)
+    _kept_size = 0
+    _repeatable = True  # nothing of the body was sent that is not kept
+    _trailers = NONE
+    _transforms: Sequence[Transform] = ()
+    _collecting = _request_over = _over = _stale = _expects = _response_paused = False
+    _waits: list[tuple[Any, ...]] | None = None  # news of the backend, while a filter is awaited
+    _asked = 0.0
+    _turn = 0  # of the attempt; what belongs to an earlier one comes too late
 
     def __init__(self, proxy: Proxy, client: ClientSide, request: Request) -> None:
         self.proxy, self.client, self.request = proxy, client, request
-        self.response: Response | None = None
         self.notes: dict[Any, Any] = {}
         self.started = monotonic()
-        self.route = self.backend = self.error = ""
-        self.attempts = self.bytes_in = self.bytes_out = 0
-        self.deadline = 0.0
-        self._filters: tuple[Filter, ...] = ()
-        self._passed = 0  # filters whose on_request was called
-        self._pool: Pool | None = None
-        self._target: Backend | None = None
-        self._tried: list[Backend] = []
-        self._side: BackendSide | None = None
-        self._kept: list[bytes] | None = []  # of the request's body, to be sent (again); None: too much of it
-        self._kept_size = 0
-        self._trailers = Headers()
-        self._transforms: list[Transform] = []
-        self._collecting = self._request_over = self._over = self._stale = self._expects = False
-        self._response_paused = False
-        self._waits: list[tuple[Any, ...]] | None = None  # news of the backend, while a filter is awaited
-        self._asked = 0.0
-        self._turn = 0  # of the attempt; what belongs to an earlier one comes too late
 
     # ---- inwards ----
 
@@ -150,7 +116,7 @@ class Exchange:
             self.client.informational(100, Headers())
 
     def _wait_for_body(self) -> None:
-        self.deadline = monotonic() + self.proxy.limits.idle_time
+        self.deadline = self.proxy.now + self.proxy.limits.idle_time
 
     def _inwards(self) -> None:
         while self._passed < len(self._filters):
@@ -197,8 +163,6 @@ class Exchange:
             self._failed("no backend", 503)
             return
         self._continue()
-        if not self.attempts:
-            request.headers.append(VIA)
         self._try(pool, backend)
 
     def _try(self, pool: Pool, backend: Backend) -> None:
@@ -254,7 +218,7 @@ class Exchange:
             for piece in self._kept or ():
                 side.send_data(piece)
             if self._kept_size > self.proxy.limits.kept:
-                self._kept = None
+                self._repeatable, self._kept = False, None
             if self._request_over and not request.protocol:
                 side.send_end(self._trailers)
             self.client.resume_request()
@@ -264,7 +228,7 @@ class Exchange:
         pool = self._pool
         if pool is not None:
             over = self._request_over or self.request.length == 0
-            self.deadline = monotonic() + (pool.timeouts.head if over else pool.timeouts.idle)
+            self.deadline = self.proxy.now + (pool.timeouts.head if over else pool.timeouts.idle)
 
     def request_data(self, data: bytes) -> None:
         """A piece of the request's body came."""
@@ -275,25 +239,28 @@ class Exchange:
         if self._collecting:
             self._collect(data)
             return
-        if self._kept is not None and (self._side is None or self.response is None):
-            self._kept.append(data)
-            self._kept_size += len(data)
+        if self._repeatable and self.response is None:
+            self._keep(data)
             if self._kept_size > self.proxy.limits.kept:
                 if self._side is None:
                     self.client.pause_request()
                 else:
-                    self._kept = None
+                    self._repeatable, self._kept = False, None
         if self._side is not None:
             self._side.send_data(data)
             self._wait_for_head() if self.response is None else self._moved()
             if not self._side.writable:
                 self.client.pause_request()
 
-    def _collect(self, data: bytes) -> None:
-        assert self._kept is not None
-        limit = max(one.body_limit for one in self._filters)
+    def _keep(self, data: bytes) -> None:
+        if self._kept is None:
+            self._kept = []
         self._kept.append(data)
         self._kept_size += len(data)
+
+    def _collect(self, data: bytes) -> None:
+        limit = max(one.body_limit for one in self._filters)
+        self._keep(data)
         if self._kept_size > limit:
             self._collecting = False
             self.answer(text(413, f"a body may have {limit} bytes here"))
@@ -337,7 +304,7 @@ class Exchange:
             result = Result(response.status, "", monotonic() - self._asked, sent=True)
             if pool.again(request, result, self.attempts):
                 self._drop_side("", result)
-                self._tried.append(backend)
+                self._tried = (*self._tried, backend)
                 self._ask()
                 return
         pool.mark(request, backend, response)
@@ -346,7 +313,7 @@ class Exchange:
 
     def _outwards(self, response: Response) -> None:
         """Tell the filters, from the inside to the outside, and send the head."""
-        self.response, self._kept = response, None
+        self.response, self._repeatable, self._kept = response, False, None
         for at in range(self._passed - 1, -1, -1):
             one = self._filters[at]
             try:
@@ -393,8 +360,9 @@ class Exchange:
     def _send_response(self, response: Response) -> None:
         if response.body is not None and response.transforms:
             response.body = _whole(response.transforms, response.body)
-            response.transforms = []
-        self._transforms = response.transforms
+            response.transforms = None
+        if response.transforms:
+            self._transforms = response.transforms
         try:
             self.client.send_head(response)
         except ValueError as error:
@@ -406,9 +374,9 @@ class Exchange:
             response = self.response
         if response.body is not None:
             self.bytes_out += len(response.body)
-            self._finish(response.trailers)
+            self._finish(response.trailers or NONE)
         elif response.status == 101:
-            self.deadline = monotonic() + self.proxy.limits.idle_time
+            self.deadline = self.proxy.now + self.proxy.limits.idle_time
 
     def response_data(self, data: bytes) -> None:
         """A piece of the response's body came."""
@@ -421,7 +389,7 @@ class Exchange:
             self.bytes_out += len(data)
             self.client.send_data(data)
         self._moved()
-        if not self.client.writable and not self._response_paused and self._side is not None:
+        if not self.client.writable and self._side is not None and not self._response_paused:
             self._response_paused = True
             self._side.pause_response()
 
@@ -465,13 +433,13 @@ class Exchange:
         self._settle(result)
         if self._can_repeat() and pool.again(self.request, result, self.attempts):
             self._stale = False
-            self._tried.append(backend)
+            self._tried = (*self._tried, backend)
             self._ask()
         else:
             self._failed(why, STATUS_OF.get(why, 502))
 
     def _can_repeat(self) -> bool:
-        return self._kept is not None and self.request.protocol is None
+        return self._repeatable and self.request.protocol is None
 
     def _settle(self, result: Result | None) -> None:
         """The attempt is over; result None: it does not count."""
@@ -541,7 +509,7 @@ class Exchange:
 
     def _moved(self) -> None:
         pool = self._pool
-        self.deadline = monotonic() + (pool.timeouts.idle if pool is not None else self.proxy.limits.idle_time)
+        self.deadline = self.proxy.now + (pool.timeouts.idle if pool is not None else self.proxy.limits.idle_time)
 
     def expired(self) -> None:
         """The deadline has passed."""

@@ -22,6 +22,7 @@ from lbcore.l7.connections import Connections
 from lbcore.l7.exchange import Exchange
 from lbcore.l7.fetch import Fetched
 from lbcore.l7.http1.client import ClientConnection
+from lbcore.l7.http1.reader import Scratch
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Peer, Request, Response
 from lbcore.l7.pool import Pool
@@ -39,8 +40,11 @@ class Proxy:
         self.router, self.limits = router, limits or Limits()
         self.clients: set[ClientConnection] = set()
         self.exchanges: set[Exchange] = set()
-        self.connections = Connections(self.limits)
+        self.scratch = Scratch(self.limits.head)
+        self.connections = Connections(self.limits, self.scratch)
         self.draining = False
+        self.now = monotonic()
+        """What the clock said at its last tick: good enough for deadlines."""
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._clock: asyncio.TimerHandle | None = None
@@ -107,7 +111,7 @@ class Proxy:
             exchange.client_gone("not wanted any more")
 
     def _tick(self) -> None:
-        now = monotonic()
+        now = self.now = monotonic()
         for one in [one for one in self.exchanges if 0 < one.deadline < now]:
             one.deadline = 0.0
             one.expired()

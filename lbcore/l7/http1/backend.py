@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from lbcore.l7.errors import Malformed
 from lbcore.l7.http1 import writer
-from lbcore.l7.http1.reader import ResponseReader
+from lbcore.l7.http1.reader import ResponseReader, Scratch
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Request, Response
 
@@ -27,8 +27,14 @@ if TYPE_CHECKING:
 class BackendConnection(ResponseReader, asyncio.Protocol):
     """One connection with a backend. `give_back(connection, usable)` is called when it is free again, or of no use."""
 
-    def __init__(self, limits: Limits, give_back: Callable[[BackendConnection, bool], None], keep: float) -> None:
-        super().__init__(limits)
+    def __init__(
+        self,
+        limits: Limits,
+        give_back: Callable[[BackendConnection, bool], None],
+        keep: float,
+        scratch: Scratch | None = None,
+    ) -> None:
+        super().__init__(limits, scratch)
         self.keep = keep
         """Seconds that it may lie idle."""
         self.transport = cast("asyncio.Transport", None)

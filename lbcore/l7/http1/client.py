@@ -17,7 +17,6 @@ Traps
 from __future__ import annotations
 
 import asyncio
-from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from lbcore.l7.errors import Malformed
@@ -34,7 +33,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
     """One connection with a client. `deadline`, in seconds of `monotonic`, is looked at by the proxy's clock."""
 
     def __init__(self, proxy: Proxy, peer: Peer | None = None) -> None:
-        super().__init__(proxy.limits, peer or Peer("", 0), b"http")
+        super().__init__(proxy.limits, peer or Peer("", 0), b"http", proxy.scratch)
         self.proxy = proxy
         self.exchange: Exchange | None = None
         self.transport = cast("asyncio.Transport", None)
@@ -64,7 +63,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
         if tls is not None:
             self.scheme = b"https"
             self.peer.tls = tls.version()
-        self.deadline = monotonic() + self.limits.head_time
+        self.deadline = self.proxy.now + self.limits.head_time
         self.proxy.clients.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -78,7 +77,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
         if self._linger:
             return
         if self.exchange is None and not self.started:
-            self.deadline = monotonic() + self.limits.head_time
+            self.deadline = self.proxy.now + self.limits.head_time
         self._take(data)
         if self._kept and self.exchange is not None and len(self._kept) > self.limits.head and not self._paused:
             self.pause_request()
@@ -221,11 +220,15 @@ class ClientConnection(RequestReader, asyncio.Protocol):
         if self._close or not self._body_over:
             self._say_goodbye()
             return
-        self.deadline = monotonic() + self.limits.idle_time
+        self.deadline = self.proxy.now + self.limits.idle_time
         if not self._reading:
-            self.flush()
-            self.resume_request()
-            self._take(b"")
+            if self._paused:
+                self.resume_request()
+            if self._kept:
+                self.flush()
+                self._take(b"")
+            else:
+                self.next()
 
     def _say_goodbye(self) -> None:
         self.flush()
@@ -235,7 +238,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
             self.transport.close()
             return
         self._linger = True
-        self.deadline = monotonic() + self.limits.linger
+        self.deadline = self.proxy.now + self.limits.linger
         self.resume_request()
         if self.transport.can_write_eof():
             self.transport.write_eof()

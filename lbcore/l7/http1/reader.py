@@ -19,7 +19,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
+
 from lbcore.l7.errors import Malformed
+from lbcore.l7.http1 import scan
 from lbcore.l7.http1.head import (
     ABSOLUTE,
     HOST,
@@ -40,13 +44,29 @@ FORBIDDEN_TRAILERS = frozenset(
     )
 )  # RFC 9110, 6.5.1: what must be known before the body  # fmt: skip
 BODILESS = frozenset((204, 304))
+NONE = Headers()
+"""No trailers. Nobody writes to it."""
+
+
+class Scratch:
+    """Where `scan` puts what it finds. One for all readers of a thread: it is empty again before the next one reads."""
+
+    def __init__(self, head: int) -> None:
+        self.block: npt.NDArray[np.uint8] = np.empty(2 * head + 64, np.uint8)
+        self.facts: npt.NDArray[np.int64] = np.zeros(scan.FACTS, np.int64)
+        self._view = memoryview(self.block.data)
+
+    def taken(self, size: int) -> bytes:
+        """The first bytes of the block."""
+        return bytes(self._view[:size])
 
 
 class Reader:
     """What both kinds of message have in common. The subclasses know how their head says where the body ends."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, scratch: Scratch | None = None) -> None:
         self.limits = limits
+        self.scratch = scratch or Scratch(limits.head)
         self.waiting = False
         """A message has ended, `next` has not been called."""
         self.started = False
@@ -201,8 +221,8 @@ def _may_become_a_size(data: bytes) -> bool:
 class RequestReader(Reader):
     """Requests. `framing` is that of the one being read."""
 
-    def __init__(self, limits: Limits, peer: Peer, scheme: bytes) -> None:
-        super().__init__(limits)
+    def __init__(self, limits: Limits, peer: Peer, scheme: bytes, scratch: Scratch | None = None) -> None:
+        super().__init__(limits, scratch)
         self.peer, self.scheme = peer, scheme
         self.framing = Framing(1)
 
@@ -210,10 +230,39 @@ class RequestReader(Reader):
         """A request's head; its body follows."""
 
     def _head(self, data: bytes) -> bytes:
+        scratch, limits = self.scratch, self.limits
+        if scan.request(data, limits.target, limits.fields, scratch.block, scratch.facts):
+            return self._ordinary(data)
         if not self.started and data.startswith(b"\r\n"):  # one empty line before a request (RFC 9112, 2.2)
             self.started = True
             return data[2:]
         return super()._head(data)
+
+    def _ordinary(self, data: bytes) -> bytes:
+        """A head that `scan` has read: what it found, in the form that `_take_head` gives it."""
+        end, block, length, chunked, close, host, host_end, method, target, _, _ = self.scratch.facts.tolist()
+        self.started = True
+        framing = self.framing
+        framing.minor, framing.keep_alive, framing.expects = 1, not close, False
+        size = None if chunked else max(length, 0)
+        self.on_head(
+            Request(
+                data[:method],
+                data[method + 1 : target],
+                data[host:host_end].lower(),
+                self.scheme,
+                self.scratch.taken(block),
+                self.peer,
+                "1.1",
+                size,
+            )
+        )
+        if size == 0:
+            self.waiting = True
+            self.on_end(NONE)
+        else:
+            self._body(size, bool(chunked))
+        return data[end:]
 
     def _incomplete(self, data: bytes) -> bytes:
         line, found, _ = data.partition(b"\r\n")
@@ -283,8 +332,8 @@ def _other_form(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes
 class ResponseReader(Reader):
     """Responses. `expect` says for each what was asked."""
 
-    def __init__(self, limits: Limits) -> None:
-        super().__init__(limits)
+    def __init__(self, limits: Limits, scratch: Scratch | None = None) -> None:
+        super().__init__(limits, scratch)
         self.framing = Framing(1)
         self.method = b"GET"
         self.protocol: bytes | None = None
@@ -300,6 +349,23 @@ class ResponseReader(Reader):
 
     def on_informational(self, status: int, headers: Headers) -> None:
         """A 1xx other than 101; the response proper follows."""
+
+    def _head(self, data: bytes) -> bytes:
+        scratch = self.scratch
+        if not scan.response(data, self.limits.fields, scratch.block, scratch.facts):
+            return super()._head(data)
+        end, block, length, chunked, close, _, _, _, _, status, reason = scratch.facts.tolist()
+        self.started = True
+        framing, size = self.framing, None if length < 0 else length
+        bodiless = self.method == b"HEAD" or status in BODILESS
+        until_close = not bodiless and not chunked and size is None
+        framing.minor, framing.keep_alive, framing.upgrade = 1, not close and not until_close, b""
+        self.on_head(Response(status, scratch.taken(block), None, size, None, data[13:reason]))
+        if bodiless:
+            self._end(Headers())
+        else:
+            self._body(size, bool(chunked), until_close)
+        return data[end:]
 
     def _take_head(self, head: bytes) -> None:
         line = STATUS_LINE.match(head)

@@ -20,11 +20,24 @@ WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 LAST_CHUNK = b"0\r\n"
 
 
+VIA = b"via: 1.1 lbcore\r\n"
+"""Of every request that is passed on (RFC 9110, 7.6.3)."""
+
+
 def request_head(request: Request) -> bytes:
     """A request's head for a backend (RFC 9112, 3). ValueError: a field that would be two."""
+    length, unread = request.length, request.unread
+    if unread is not None and length == 0 and request.protocol is None and request.method not in WITH_BODY:
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n" % (
+            request.method,
+            request.target,
+            request.authority,
+            unread,
+            VIA,
+        )
     lines = [b"%b %b HTTP/1.1\r\n" % (request.method, request.target), b"host: %b\r\n" % request.authority]
     lines += [b"%b: %b\r\n" % line for line in request.headers]
-    length = request.length
+    lines.append(VIA)
     if length is None:
         lines.append(b"transfer-encoding: chunked\r\n")
     elif length or request.method in WITH_BODY:
@@ -42,7 +55,9 @@ def response_head(response: Response, *, chunked: bool, length: int | None, clos
     connection takes no further request. keep: it does, and a client of HTTP/1.0 has to be told. ValueError: a field
     that would be two.
     """
-    status = STATUS_LINES[response.status]
+    status, unread = STATUS_LINES[response.status], response.unread
+    if unread is not None and length is not None and not close and not keep:
+        return b"%b%bcontent-length: %d\r\n\r\n" % (status, unread, length)
     lines = [b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason) if response.reason else status]
     lines += [b"%b: %b\r\n" % line for line in response.headers]
     if chunked:
