@@ -70,7 +70,7 @@ class AccessLogOptions(
 
 
 class AccessLog(Filter):
-    """Writes a line when an exchange ends. `clock`: seconds since 1970; `monotonic`: the clock of `exchange.started`."""
+    """Writes a line when an exchange ends. clock: seconds since 1970. monotonic: the clock of `exchange.started`."""
 
     def __init__(
         self,
@@ -153,16 +153,17 @@ class AccessLog(Filter):
         second = int(now - seconds)
         if second != self._second:
             self._second, self._stamp = second, time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(second))
-        referer = request.headers.get(b"referer") or b"-"
-        identity = exchange.notes.get(notes.REQUEST_ID, b"-")
-        more = "".join(f' {label}="{quoted(request.headers.joined(name))}"' for name, label in self._names)
+        get, status = request.headers.get, response.status if response else 0
+        target = quoted(self._public(exchange.notes.get(self, request.target)))
+        agent, referer = quoted(get(b"user-agent") or b"-"), quoted(self._public(get(b"referer") or b"-"))
+        route, error = quoted(exchange.route.encode()), quoted(exchange.error.encode())
+        identity = quoted(exchange.notes.get(notes.REQUEST_ID, b"-"))
+        more = "".join([f' {label}="{quoted(request.headers.joined(name))}"' for name, label in self._names])
         return (
-            f'{quoted(notes.client(exchange).encode())} - - [{self._stamp}] "{quoted(request.method)} '
-            f'{quoted(self._public(exchange.notes.get(self, request.target)))} HTTP/{request.version}" {response.status if response else 0} '
-            f'{exchange.bytes_out or "-"} "{quoted(self._public(referer))}" '
-            f'"{quoted(request.headers.get(b"user-agent") or b"-")}" host="{quoted(request.authority)}" '
-            f'route="{quoted(exchange.route.encode())}" backend={exchange.backend or "-"} '
-            f'seconds={seconds:.6f} error="{quoted(exchange.error.encode())}" id="{quoted(identity)}"{more}\n'
+            f"{quoted(notes.client(exchange).encode())} - - [{self._stamp}] "
+            f'"{quoted(request.method)} {target} HTTP/{request.version}" {status} {exchange.bytes_out or "-"} '
+            f'"{referer}" "{agent}" host="{quoted(request.authority)}" route="{route}" '
+            f'backend="{exchange.backend}" seconds={seconds:.6f} error="{error}" id="{identity}"{more}\n'
         ).encode("ascii", "backslashreplace")
 
 
