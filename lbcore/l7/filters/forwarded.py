@@ -118,17 +118,14 @@ class Forwarded(Filter):
         """Addresses from the client to the peer, as far as they are believed; the peer alone if nobody is named."""
         if peer == "unknown":
             return [peer]
-        name = self._options.field
-        lines = [(name, value.decode("latin-1")) for value in headers.all(self._field)]
-        trusted = self._options.hops or self._trust.networks
-        client = forwarded.client_of(peer, lines, trusted, name)
-        if client is None:
+        lines = (value.decode("latin-1") for value in headers.all(self._field))
+        entries = [*forwarded.CHAINS[self._options.field](lines), peer]
+        start = len(entries) - 1 - self._options.hops
+        if not self._options.hops:
+            while start > 0 and (entries[start] or "") in self._trust:
+                start -= 1
+        if start < 0 or entries[start] is None:
             return [peer]
-        entries = [*forwarded.CHAINS[name](value for _, value in lines), peer]
-        if self._options.hops:
-            start = len(entries) - 1 - self._options.hops
-        else:  # the rightmost entry that is not ours: no entry right of it can be the same
-            start = len(entries) - 1 - entries[::-1].index(client)
         return [entry or "unknown" for entry in entries[start:]]
 
 
