@@ -24,6 +24,7 @@ from lbcore.l7.filters.rewrite import compiled
 from lbcore.l7.message import Request, text
 
 NAME: Final = re.compile(r"(?:[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+LABELS: Final = re.compile(rb"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 NOT_URI: Final = re.compile(rb"[^!$&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~%|]")
 START: Final = re.compile(rb"^[/\\]+")
 
@@ -90,6 +91,9 @@ class Redirect(Filter):
         found = self._regex.fullmatch(path) if self._regex else None
         if self._regex and not found:
             return None
+        theirs = notes.scheme(exchange)
+        if theirs == self._scheme and not self._host and not self._path:
+            return None  # whatever the port is
         origin = b""
         if self._scheme:
             host = self._host or self._known(request)
@@ -101,20 +105,21 @@ class Redirect(Filter):
         location = origin + _from_root(path)
         if self._options.query and query:
             location += (b"&" if b"?" in location else b"?") + _escaped(query)
-        if location in (request.target, notes.scheme(exchange) + b"://" + request.authority + request.target):
+        if location in (request.target, theirs + b"://" + request.authority + request.target):
             return None
         return text(self._options.status, "See the other place.", (b"location", location))
 
     def _known(self, request: Request) -> bytes:
         """The host that the client asked for, in lower case, if it is one of `hosts`; else empty."""
-        host = b"[" + request.host + b"]" if request.authority.startswith(b"[") else request.host
-        host = host.lower()
-        return host if host in self._exact or (self._under and host.endswith(self._under) and host[:1] != b".") else b""
+        host = (b"[" + request.host + b"]" if request.authority.startswith(b"[") else request.host).lower()
+        if host in self._exact or (host.endswith(self._under) and LABELS.fullmatch(host)):
+            return host
+        return b""
 
 
 def _from_root(path: bytes) -> bytes:
     """The path with one slash at its beginning, of characters that a URI holds."""
-    return _escaped(START.sub(b"", path).join((b"/", b"")))
+    return _escaped(b"/" + START.sub(b"", path))
 
 
 def _escaped(text: bytes) -> bytes:
