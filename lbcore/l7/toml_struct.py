@@ -20,7 +20,7 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import inspect as types
@@ -32,6 +32,9 @@ WRONG: Final = object()
 """What a wrong value becomes: a complaint has been made."""
 BLAMED: Final = re.compile(r"[A-Za-z_]\w*(?:\.\w+|\[\d+\])*")
 """What a ValueError begins with: `certificates[0].key is ...`."""
+PART: Final = re.compile(r"\[(\d+)\]|(\w+)")
+SECRETS: Final = frozenset({"key", "keys", "password", "passwords", "secret", "secrets", "token", "tokens", "users"})
+"""Keys whose values no complaint shows."""
 KINDS: Final = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
 LONGEST: Final = 60
 """Letters of a value in a complaint."""
@@ -46,6 +49,8 @@ class Reader:
 
     def __init__(self, data: bytes, name: str) -> None:
         self.name = name
+        self.made: dict[Place, Any] = {}
+        """Every struct that could be made, by its place: what is wrong with one says nothing about the others."""
         self.complaints: list[tuple[int, str]] = []
         try:
             text = data.decode()
@@ -77,13 +82,13 @@ class Reader:
         line = next(known, 1)
         self.complaints.append((line, f"{self.name}:{line}: {text}"))
 
-    def blame(self, place: Place, error: ValueError) -> None:
-        """Note what a struct said of itself: its words begin with the field that is to blame, if it is one's fault."""
+    def blame(self, place: Place, error: ValueError, names: Mapping[str, str] | None = None) -> None:
+        """Note what a struct said of itself: its words begin with the field that is to blame, if it is one's fault.
+        names: of its fields, as they stand in the file."""
         words = str(error)
         found = BLAMED.match(words)
-        key = found[0] if found else ""
-        inner = (int(part[1]) if part[1] else part[2] for part in re.finditer(r"\[(\d+)\]|(\w+)", key))
-        there = (*place, *inner)
+        inner = [int(part[1]) if part[1] else part[2] for part in PART.finditer(found[0] if found else "")]
+        there = (*place, *((names or {}).get(str(part), part) for part in inner[:1]), *inner[1:])
         if found and lookup(self.told, there[: len(place) + 1]) is not WRONG:
             self.complain(there, f"{written(there)}{words[found.end() :]}")
         else:
@@ -109,10 +114,12 @@ class Reader:
             return self.wrong(place, told, wanted)
 
     def wrong(self, place: Place, told: Any, wanted: types.Type) -> Any:
+        """The complaint that the types are enough for."""
         near = ""
         if isinstance(wanted, types.LiteralType | types.EnumType) and isinstance(told, str):
             near = suggestion(told, map(str, choices(wanted)))
-        self.complain(place, f"{written(place)} is {shown(told)}, wanted {in_words(wanted)}{near}")
+        value = shown(told) if SECRETS.isdisjoint(place) else f"of type {type(told).__name__}"
+        self.complain(place, f"{written(place)} is {value}, wanted {in_words(wanted)}{near}")
         return WRONG
 
     def union(self, place: Place, told: Any, wanted: types.UnionType) -> Any:
@@ -159,10 +166,11 @@ class Reader:
         if not right:
             return WRONG
         try:
-            return wanted.cls(**good)
+            self.made[place] = wanted.cls(**good)
         except ValueError as error:
-            self.blame(place, error)
+            self.blame(place, error, {field.name: name for name, field in fields.items()})
             return WRONG
+        return self.made[place]
 
     def table(self, place: Place, told: Mapping[str, Any], wanted: types.DictType) -> Any:
         made = {}
@@ -220,8 +228,6 @@ def as_type(wanted: types.Type) -> Any:
     """What msgspec can convert to, of a type as it describes it."""
     plain = {types.BoolType: bool, types.IntType: int, types.FloatType: float, types.StrType: str, types.AnyType: Any}
     if isinstance(wanted, types.LiteralType):
-        from typing import Literal
-
         return Literal[tuple(wanted.values)]
     if isinstance(wanted, types.EnumType):
         return wanted.cls
@@ -229,8 +235,6 @@ def as_type(wanted: types.Type) -> Any:
     names = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length")
     limits = {name: value for name in names if (value := getattr(wanted, name, None)) is not None}
     if limits:
-        from typing import Annotated
-
         return Annotated[kind, msgspec.Meta(**limits)]
     return kind
 

@@ -1,0 +1,129 @@
+"""Every key of a configuration, as a table that is made from the structs themselves: it cannot be out of date.
+
+Rule of this file: it reads types and their documentation, and prints. What a key means is written where the key is: in
+the text under the field, or in the class's, as `key: what it means`.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from msgspec import inspect as types
+
+from lbcore.l7.toml_struct import in_words
+
+
+class Key(NamedTuple):
+    """One row. name: `listen[].tls.alpn`; after `kind = ...` in brackets, of that kind alone."""
+
+    name: str
+    kind: str
+    default: str
+    meaning: str
+
+
+def keys(struct: type[Any]) -> list[Key]:
+    """All keys of a file that is read as this struct, in order."""
+    return list(_of("", types.type_info(struct), set()))
+
+
+def table(rows: list[Key]) -> str:
+    """As Markdown."""
+    lines = ["| key | value | if left out | meaning |", "|---|---|---|---|"]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in (f"`{row[0]}`", *row[1:])) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _of(place: str, wanted: types.Type, seen: set[str]) -> Iterator[Key]:
+    """The keys inside of a value of this type."""
+    if isinstance(wanted, types.Metadata):
+        yield from _of(place, wanted.type, seen)
+    elif isinstance(wanted, types.UnionType):
+        for one in wanted.types:
+            yield from _of(place, one, seen)
+    elif isinstance(wanted, types.CollectionType):
+        yield from _of(f"{place}[]", wanted.item_type, seen)
+    elif isinstance(wanted, types.DictType):
+        yield from _of(f"{place}.NAME", wanted.value_type, seen)
+    elif isinstance(wanted, types.StructType | types.DataclassType):
+        yield from _struct(place, wanted, seen)
+
+
+def _struct(place: str, wanted: types.StructType | types.DataclassType, seen: set[str]) -> Iterator[Key]:
+    tag = wanted.tag if isinstance(wanted, types.StructType) else None
+    if tag is not None and isinstance(wanted, types.StructType):
+        if str(tag) in seen and not place.startswith(TAGGED):
+            return
+        seen.add(str(tag))
+        yield Key(f'{place}.{wanted.tag_field} = "{tag}"', "", "", _first(wanted.cls))
+        place = f"{place}({tag})"
+    meanings = documentation(wanted.cls)
+    for field in wanted.fields:
+        name = f"{place}.{field.encode_name}".removeprefix(".")
+        yield Key(name, in_words(field.type), _default(field), meanings.get(field.name, ""))
+        yield from _of(name, field.type, seen)
+
+
+TAGGED: Final = ("filters", "pool")
+"""Where kinds are listed in full; elsewhere once is enough."""
+
+
+def _default(field: Any) -> str:
+    if field.required:
+        return "(needed)"
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    if value is None or value in ("", (), {}, []):
+        return "none"
+    if isinstance(value, msgspec.Struct) or hasattr(value, "__dataclass_fields__"):
+        return "as below"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _first(kind: type[Any]) -> str:
+    """The first paragraph of a class's documentation, in one line."""
+    return " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
+
+
+def documentation(kind: type[Any]) -> dict[str, str]:
+    """What the fields of a class mean, in one line each."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if base.__module__.startswith("lbcore."):
+            found |= _from_words(base) | _from_source(base)
+    return found
+
+
+def _from_source(kind: type[Any]) -> dict[str, str]:
+    """The text under a field."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    found = {}
+    for field, text in zip(tree.body, tree.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+            value = getattr(text.value, "value", None)
+            if isinstance(value, str):
+                found[field.target.id] = " ".join(value.split())
+    return found
+
+
+def _from_words(kind: type[Any]) -> dict[str, str]:
+    """`name: meaning` in the class's text; `a, b: meaning` is both's."""
+    text = " ".join((kind.__doc__ or "").split())
+    names = sorted(kind.__dict__.get("__annotations__", ()), key=len, reverse=True)
+    if not names:
+        return {}
+    any_name = "|".join(map(re.escape, names))
+    heads = list(re.finditer(rf"\b((?:{any_name})(?:, (?:or )?(?:{any_name}))*)(?: with [^:.]*)?: ", text))
+    found = {}
+    for head, after in zip(heads, [*heads[1:], None], strict=False):
+        meaning = text[head.end() : after.start() if after else len(text)].strip()
+        found |= dict.fromkeys(re.findall(any_name, head[1]), meaning)
+    return found
