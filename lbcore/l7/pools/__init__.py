@@ -1,0 +1,17 @@
+"""What a pool is made of, one idea a file; `lbcore.l7.pool` puts them together.
+
+| file | its idea | time | sockets |
+|---|---|---|---|
+| options | what a pool is told, and checked | - | no |
+| backend | one server, and how an attempt at it ended | - | no |
+| key | what a request is hashed by | - | no |
+| sticky | to whom a client belongs: by signed cookie, by a table | given | no |
+| health | what a row of checks says of a backend | given | no |
+| probes | what a check sends, and what answer is a good one | - | no |
+| checker | carries out checks | the loop's | yes |
+| outlier | who fails more than others is left out for a while | given | no |
+| breaker | who fails altogether is asked by single trials | given | no |
+| slow_start | who is new gets its share bit by bit | given | no |
+| retry | what may be tried again, and how much of it in all | given | no |
+| window | how many in the last seconds | given | no |
+"""

@@ -1,0 +1,63 @@
+"""A circuit breaker: who fails altogether is left alone for a while, and then asked by single trials.
+
+Rule of this file: one backend's state. Time is given.
+
+    closed --failures in a row--> open --rest is over--> half-open --successes--> closed
+                                    ^------------ a failure -----------'
+
+Theory (Nygard, "Release It!", 2007). A backend that answers nothing costs each request its whole timeout, and holds the
+proxy's memory and the client's patience for that long. Failing at once is cheaper for everybody, and leaves the backend
+alone while it recovers. Half-open, it is asked by a few real requests at a time: as many as it has `trials`.
+
+How it differs from ejection (`outlier`): ejection compares with others and always leaves enough of them in the pool,
+and who comes back gets everything at once. A breaker looks at nobody else and may take out everyone.
+
+Trap. What was under way when the breaker opened still ends, and says nothing about the trials: while open, results
+count for nothing.
+"""
+
+from __future__ import annotations
+
+from lbcore.l7.pools.options import BreakerOptions
+
+CLOSED, OPEN, HALF_OPEN = "closed", "open", "half-open"
+
+
+class Breaker:
+    """One backend's breaker. `state`: CLOSED, OPEN or HALF_OPEN; `until`: when OPEN ends."""
+
+    __slots__ = ("_failed", "_succeeded", "opened", "state", "until")
+
+    def __init__(self) -> None:
+        self.state = CLOSED
+        self.until = 0.0
+        self.opened = 0
+        """How often it opened."""
+        self._failed = self._succeeded = 0
+
+    def result(self, options: BreakerOptions, good: bool, now: float) -> bool:
+        """An attempt ended. True if that changed the state."""
+        if self.state == OPEN or not options.failures:
+            return False
+        if good:
+            self._failed = 0
+            self._succeeded += 1
+            if self.state == HALF_OPEN and self._succeeded >= options.trials:
+                self.state = CLOSED
+                return True
+            return False
+        self._failed += 1
+        if self.state == HALF_OPEN or self._failed >= options.failures:
+            self.state, self.until, self._failed = OPEN, now + options.rest, 0
+            self.opened += 1
+            return True
+        return False
+
+    def pass_time(self, now: float) -> None:
+        """Half-open when the rest is over."""
+        if self.state == OPEN and now >= self.until:
+            self.state, self._succeeded = HALF_OPEN, 0
+
+    def next_change(self) -> float:
+        """When time alone will change it."""
+        return self.until if self.state == OPEN else float("inf")

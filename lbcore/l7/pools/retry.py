@@ -1,0 +1,101 @@
+"""What may be tried again, and how much of it in all.
+
+Rule of this file: decisions; it sends nothing and waits for nothing. Time is given.
+
+Theory. A request may be sent twice when that does no more than to send it once: its method is idempotent (RFC 9110,
+9.2.2), or no byte of it reached anybody. And a backend that fails because it has too much to do is not helped by
+getting every request three times: so retries come out of a budget, a share of the requests of the last seconds, and
+what all clients together may cause is bounded, however many of them fail.
+
+Traps
+- Idempotent is not the same as harmless: a PUT that was carried out and answered by a reset is carried out twice. The
+  standard allows it; whether the application agrees, its owner knows.
+- A body that was streamed is gone. It can only be sent again if it was kept, or none of it was sent.
+- The budget counts over a little less than `window` what it allows, and over a little more what it allowed: rounding is
+  always against the retry.
+"""
+
+from __future__ import annotations
+
+from lbcore.l7.message import Request
+from lbcore.l7.pools.backend import BLAMELESS, Result
+from lbcore.l7.pools.options import RetryOptions
+from lbcore.l7.pools.window import Window
+
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})  # RFC 9110, 9.2.2
+PARTS = 10
+
+
+def repeatable(request: Request, result: Result) -> bool:
+    """May it be sent again, as far as its meaning goes?"""
+    if not result.sent:
+        return True
+    whole = request.body is not None or request.length == 0
+    return whole and request.method in IDEMPOTENT
+
+
+class Budget:
+    """Retries of the last `window` seconds: at most `budget` of the requests in them, and `per_second` a second."""
+
+    def __init__(self, options: RetryOptions) -> None:
+        self._share, self._always = options.budget, options.per_second * options.window
+        self._requests = Window(options.window, parts=PARTS)
+        self._granted = Window(options.window * (PARTS + 1) / PARTS, parts=PARTS + 1)
+
+    def asked(self, now: float) -> None:
+        """A request came that is not a retry."""
+        self._requests.add(0, now)
+
+    def take(self, now: float) -> bool:
+        """One retry, if there is one left."""
+        self._requests.roll(now)
+        self._granted.roll(now)
+        if self._granted.sums[0] + 1 > self._always + self._share * self._requests.sums[0]:
+            return False
+        self._granted.add(0, now)
+        return True
+
+    def take_over(self, old: Budget) -> None:
+        """Go on with another's counts, of a window as long."""
+        self._requests, self._granted = old._requests, old._granted
+
+
+class Retries:
+    """A pool's word on second attempts."""
+
+    def __init__(self, options: RetryOptions) -> None:
+        self.options = options
+        self.budget = Budget(options)
+        self.granted = 0
+        self.refused = 0
+        """For want of budget."""
+
+    def again(self, request: Request, result: Result, attempts: int, now: float) -> bool:
+        """May it be tried again, after so many attempts? Yes takes from the budget."""
+        return attempts < self.options.attempts and self._failed(result) and self._granted(request, result, now)
+
+    def hedge(self, request: Request, attempts: int, now: float) -> bool:
+        """May a second attempt be made beside the first? Yes takes from the budget."""
+        return attempts < self.options.attempts and self._granted(request, Result(sent=True), now)
+
+    def take_over(self, old: Retries) -> None:
+        """Go on where another pool's left off: what it granted counts, as far as the windows are alike."""
+        self.granted, self.refused = old.granted, old.refused
+        if old.options.window == self.options.window:
+            self.budget.take_over(old.budget)
+
+    def _failed(self, result: Result) -> bool:
+        if not result.error:
+            return result.status in self.options.statuses
+        if self.options.errors is None:
+            return result.error not in BLAMELESS
+        return result.error in self.options.errors
+
+    def _granted(self, request: Request, result: Result, now: float) -> bool:
+        if not repeatable(request, result):
+            return False
+        if self.budget.take(now):
+            self.granted += 1
+            return True
+        self.refused += 1
+        return False
