@@ -7,7 +7,7 @@ knows; what it has no place for follows behind it as name=value.
 
 Traps
 - Clients write most of what a line says. Whatever could end a line, close a quote or steer a terminal is escaped: all
-  but visible ASCII, and in "combined" `"` and `\\` too. Each text has a limit.
+  but visible ASCII, and `"` and `\\` too, so that `\\x0a` always means that byte. Each text has a limit.
 - Secrets: Authorization, cookies and keys cannot be logged at all, and parameters of the query that are named like
   secrets (`hidden`) have their values taken out: access tokens do stand in queries (RFC 6750, 2.3).
 - The time is the request's, the line is written at its end: lines are not in order of time.
@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import Any, BinaryIO, Final, Literal
+from typing import BinaryIO, Final, Literal
 
 import msgspec
 
@@ -37,7 +37,9 @@ HIDDEN: Final = (
     "access_token", "id_token", "refresh_token", "token", "code", "password", "secret", "api_key", "apikey", "key",
     "signature", "sig", "jwt", "x-amz-signature", "x-amz-credential", "x-amz-security-token",
 )  # fmt: skip
-PLAIN: Final = re.compile(rb"[ !#-\[\]-~]*")
+VISIBLE: Final = bytes(byte for byte in range(32, 127) if byte not in b'"\\')
+IN_JSON: Final = rb"\\x"
+"""JSON has no `\\xNN`: there the backslash is escaped once more, and a reader gets the same text as from "combined"."""
 LIMIT: Final = 2048
 
 
@@ -60,9 +62,9 @@ class AccessLogOptions(
 
     def __post_init__(self) -> None:
         for name in self.headers:
-            name_of(name, "headers")
             if name.lower() in SECRET:
                 raise ValueError(f"headers holds {name!r}; must not be a field that holds secrets")
+            name_of(name, "headers")
         if self.pending < 1:
             raise ValueError(f"pending is {self.pending}; must be 1 line or more")
         if not 0 < self.flush <= 60:
@@ -79,13 +81,13 @@ class AccessLog(Filter):
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._names = [(name_of(name, "headers"), name.lower()) for name in options.headers]
+        self._names = [(name_of(name, "headers"), name.lower().encode()) for name in options.headers]
         names = b"|".join(re.escape(name.encode()) for name in options.hidden)
         self._hidden = re.compile(rb"(?i)([?&;](?:%b)=)[^&;]*" % names) if options.hidden else None
         self._line = self._json if options.format == "json" else self._combined
         self._clock, self._monotonic = clock, monotonic
         self._file = LineFile(options.path, out, options.pending, options.flush)
-        self._second, self._stamp = -1, ""
+        self._second, self._stamp = -1, b""
 
     def on_request(self, exchange: Exchange) -> Answer:
         # What other filters make of the request is not what the client asked for.
@@ -112,72 +114,88 @@ class AccessLog(Filter):
         return self._hidden.sub(rb"\1-", target) if self._hidden and b"?" in target else target
 
     def _json(self, exchange: Exchange) -> bytes:
-        request, response, now = exchange.request, exchange.response, self._clock()
+        request, response, get, noted = (
+            exchange.request,
+            exchange.response,
+            exchange.request.headers.get,
+            exchange.notes,
+        )
         seconds = self._monotonic() - exchange.started
-        begun = now - seconds
-        second = int(begun)
-        if second != self._second:
-            self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        agent, referer = request.headers.get(b"user-agent"), request.headers.get(b"referer")
-        line: dict[str, Any] = {
-            "time": f"{self._stamp}.{int((begun - second) * 1000):03d}Z",
-            "client": notes.client(exchange),
-            "method": visible(request.method),
-            "host": visible(request.authority),
-            "target": visible(self._public(exchange.notes.get(self, request.target))),
-            "version": request.version,
-            "status": response.status if response else 0,
-            "seconds": round(seconds, 6),
-            "bytes_in": exchange.bytes_in,
-            "bytes_out": exchange.bytes_out,
-            "route": exchange.route,
-            "backend": exchange.backend,
-            "attempts": exchange.attempts,
-        }
-        if exchange.error:
-            line["error"] = exchange.error
-        if agent:
-            line["user_agent"] = visible(agent)
-        if referer:
-            line["referer"] = visible(self._public(referer))
-        for key in (notes.REQUEST_ID, notes.TRACE_ID):
-            if key in exchange.notes:
-                line[key] = visible(exchange.notes[key])
-        for name, label in self._names:
-            line[label] = visible(request.headers.joined(name))
-        return msgspec.json.encode(line) + b"\n"
+        begun = self._clock() - seconds
+        if int(begun) != self._second:
+            self._second = int(begun)
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(begun)).encode()
+        line = (
+            b'{"time":"%b.%03dZ","client":"%b","method":"%b","host":"%b","target":"%b","version":"%b","status":%d,'
+            b'"seconds":%.6f,"bytes_in":%d,"bytes_out":%d,"route":"%b","backend":"%b","attempts":%d'
+        ) % (
+            self._stamp,
+            (begun % 1) * 1000,
+            escaped(notes.client(exchange).encode(), IN_JSON),
+            escaped(request.method, IN_JSON),
+            escaped(request.authority, IN_JSON),
+            escaped(self._public(noted.get(self, request.target)), IN_JSON),
+            request.version.encode(),
+            response.status if response else 0,
+            seconds,
+            exchange.bytes_in,
+            exchange.bytes_out,
+            escaped(exchange.route.encode(), IN_JSON),
+            escaped(exchange.backend.encode(), IN_JSON),
+            exchange.attempts,
+        )
+        more = [
+            (b"error", exchange.error.encode()),
+            (b"user_agent", get(b"user-agent")),
+            (b"referer", self._public(get(b"referer", b""))),
+            (b"request_id", noted.get(notes.REQUEST_ID)),
+            (b"trace_id", noted.get(notes.TRACE_ID)),
+        ]
+        if self._names:
+            more += [(label, request.headers.joined(name)) for name, label in self._names]
+        rest = [b',"%b":"%b"' % (label, escaped(value, IN_JSON)) for label, value in more if value]
+        return line + b"".join(rest) + b"}\n"
 
     def _combined(self, exchange: Exchange) -> bytes:
-        request, response, now = exchange.request, exchange.response, self._clock()
+        request, response, get, noted = (
+            exchange.request,
+            exchange.response,
+            exchange.request.headers.get,
+            exchange.notes,
+        )
         seconds = self._monotonic() - exchange.started
-        second = int(now - seconds)
-        if second != self._second:
-            self._second, self._stamp = second, time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(second))
-        get, status = request.headers.get, response.status if response else 0
-        target = quoted(self._public(exchange.notes.get(self, request.target)))
-        agent, referer = quoted(get(b"user-agent") or b"-"), quoted(self._public(get(b"referer") or b"-"))
-        route, error = quoted(exchange.route.encode()), quoted(exchange.error.encode())
-        identity = quoted(exchange.notes.get(notes.REQUEST_ID, b"-"))
-        more = "".join([f' {label}="{quoted(request.headers.joined(name))}"' for name, label in self._names])
-        return (
-            f"{quoted(notes.client(exchange).encode())} - - [{self._stamp}] "
-            f'"{quoted(request.method)} {target} HTTP/{request.version}" {status} {exchange.bytes_out or "-"} '
-            f'"{referer}" "{agent}" host="{quoted(request.authority)}" route="{route}" '
-            f'backend="{exchange.backend}" seconds={seconds:.6f} error="{error}" id="{identity}"{more}\n'
-        ).encode("ascii", "backslashreplace")
+        begun = int(self._clock() - seconds)
+        if begun != self._second:
+            self._second = begun
+            self._stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(begun)).encode()
+        line = (
+            b'%b - - [%b] "%b %b HTTP/%b" %d %d "%b" "%b" '
+            b'host="%b" route="%b" backend="%b" seconds=%.6f error="%b" id="%b"'
+        ) % (
+            escaped(notes.client(exchange).encode()),
+            self._stamp,
+            escaped(request.method),
+            escaped(self._public(noted.get(self, request.target))),
+            request.version.encode(),
+            response.status if response else 0,
+            exchange.bytes_out,
+            escaped(self._public(get(b"referer", b"-"))),
+            escaped(get(b"user-agent", b"-")),
+            escaped(request.authority),
+            escaped(exchange.route.encode()),
+            escaped(exchange.backend.encode()),
+            seconds,
+            escaped(exchange.error.encode()),
+            escaped(noted.get(notes.REQUEST_ID, b"-")),
+        )
+        rest = [b' %b="%b"' % (label, escaped(request.headers.joined(name))) for name, label in self._names]
+        return line + b"".join(rest) + b"\n"
 
 
-def visible(value: bytes) -> str:
-    """As text of visible ASCII and blanks, everything else as `\\xNN`, at most LIMIT bytes of it."""
+def escaped(value: bytes, mark: bytes = b"\\x") -> bytes:
+    """For between quotes: visible ASCII without `"` and `\\` as it is, any other byte as `\\xNN`; at most LIMIT bytes."""
     if len(value) > LIMIT:
         value = value[:LIMIT] + b"..."
-    text = value.decode("ascii", "backslashreplace")
-    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-
-
-def quoted(value: bytes) -> str:
-    """The same, for between quotes: `"` and `\\` are escaped too, so that nothing ends there but the quote itself."""
-    if len(value) <= LIMIT and PLAIN.fullmatch(value):
-        return value.decode("ascii")
-    more = b"..." if len(value) > LIMIT else b""
-    return "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\x{b:02x}" for b in value[:LIMIT] + more)
+    if not value.translate(None, VISIBLE):
+        return value
+    return b"".join([bytes([byte]) if byte in VISIBLE else mark + b"%02x" % byte for byte in value])

@@ -28,6 +28,13 @@ from lbcore.l7.message import Headers, Response, text
 ORIGIN: Final = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<any>\*\.)?(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?"
 )
+DECIDED: Final = frozenset(
+    b"access-control-" + name
+    for name in (
+        b"allow-origin", b"allow-credentials", b"allow-methods", b"allow-headers", b"expose-headers", b"max-age",
+        b"allow-private-network",
+    )
+)  # fmt: skip
 LABELS: Final = re.compile(rb"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 
 
@@ -111,7 +118,7 @@ class Cors(Filter):
         if self in exchange.notes:
             return
         headers = response.headers
-        headers[:] = [line for line in headers if not line[0].startswith(b"access-control-")]
+        headers[:] = [line for line in headers if line[0] not in DECIDED]
         if not self._everybody:
             add_vary(headers, b"origin")
         origin = exchange.request.headers.get(b"origin")

@@ -27,7 +27,7 @@ from lbcore.l7 import notes
 from lbcore.l7.field import name_of
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.message import Headers, Request, text
-from lbcore.l7.trust import Trust, networks_of
+from lbcore.l7.trust import REMEMBERED, Trust, networks_of
 from lbcore.wire import forwarded
 from lbcore.wire.errors import Malformed
 
@@ -85,39 +85,47 @@ class Forwarded(Filter):
         self._trust = Trust(networks_of(options.trusted, "trusted"))
         self._field = options.field.encode()
         self._dropped = frozenset().union(*map(spellings, (*STANDARD, *options.drop)))
+        self._peers: dict[str, tuple[str, bool]] = {}
 
     def on_request(self, exchange: Exchange) -> Answer:
         request, options = exchange.request, self._options
         headers, peer = request.headers, request.peer
-        way = [forwarded.canonical(peer.address) or "unknown"]
+        address, ours = self._peers.get(peer.address) or self._meet(peer.address)
+        way = [address]
         scheme, host, port = request.scheme, request.authority, peer.local_port
-        if options.hops or (options.trusted and peer.address in self._trust):
+        if ours:
             try:
-                way = self._way(headers, way[0])
+                way = self._way(headers, address)
             except Malformed as error:
                 return text(400, f"Bad request: {error}")
             scheme, host, port = _told(headers, request)
-        address = way[0]
-        exchange.notes[notes.CLIENT] = notes.Client(address, scheme, host, port)
+        exchange.notes[notes.CLIENT] = notes.Client(way[0], scheme, host, port)
         dropped = self._dropped
-        headers[:] = [line for line in headers if line[0] not in dropped]
+        lines = [line for line in headers if line[0] not in dropped]
         if options.x_forwarded:
-            headers.append((b"x-forwarded-for", ", ".join(way).encode()))
-            headers.append((b"x-forwarded-proto", scheme))
+            lines += (b"x-forwarded-for", ", ".join(way).encode()), (b"x-forwarded-proto", scheme)
             if host:
-                headers.append((b"x-forwarded-host", host))
+                lines.append((b"x-forwarded-host", host))
             if port:
-                headers.append((b"x-forwarded-port", b"%d" % port))
+                lines.append((b"x-forwarded-port", b"%d" % port))
         if options.forwarded:
-            headers.append((b"forwarded", _elements(way, scheme, host)))
+            lines.append((b"forwarded", _elements(way, scheme, host)))
         if options.real_ip:
-            headers.append((b"x-real-ip", address.encode()))
+            lines.append((b"x-real-ip", way[0].encode()))
+        headers[:] = lines
         return None
+
+    def _meet(self, peer: str) -> tuple[str, bool]:
+        """A peer's address in canonical form (`unknown` if it has none), and whether it is one of ours. Remembered."""
+        if len(self._peers) >= REMEMBERED:
+            self._peers.clear()
+        address = forwarded.canonical(peer)
+        ours = address is not None and (self._options.hops > 0 or address in self._trust)
+        self._peers[peer] = met = (address or "unknown", ours)
+        return met
 
     def _way(self, headers: Headers, peer: str) -> list[str]:
         """Addresses from the client to the peer, as far as they are believed; the peer alone if nobody is named."""
-        if peer == "unknown":
-            return [peer]
         lines = (value.decode("latin-1") for value in headers.all(self._field))
         entries = [*forwarded.CHAINS[self._options.field](lines), peer]
         start = len(entries) - 1 - self._options.hops

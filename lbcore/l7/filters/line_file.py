@@ -16,7 +16,6 @@ Traps
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections import deque
 from typing import BinaryIO, Final
@@ -43,7 +42,7 @@ class LineFile:
         if self._given:
             return self._given
         if self._path == "-":
-            return open(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+            return open(os.dup(1), "wb", buffering=0)
         return open(self._path, "ab", buffering=0)
 
     def add(self, line: bytes) -> None:
@@ -74,14 +73,15 @@ class LineFile:
     def reopen(self) -> None:
         """Lines that wait go to the old file, all later ones to a new one of the same path.
 
-        If it cannot be opened the old one stays, and OSError is raised.
+        Standard output stays what it is. If the new file cannot be opened the old one stays, and OSError is raised.
         """
+        if self._given or self._path == "-":
+            return
         self.flush()
-        if not self._given:
-            file = self._open()
-            with self._writing:
-                self._file, old = file, self._file
-            old.close()
+        file = self._open()
+        with self._writing:
+            self._file, old = file, self._file
+        old.close()
 
     def close(self) -> None:
         """Write what waits, and no more."""

@@ -53,7 +53,7 @@ class RequestId(Filter):
     def on_request(self, exchange: Exchange) -> Answer:
         request = exchange.request
         headers, brought = request.headers, None
-        given = headers.all(self._name)
+        given = [line[1] for line in headers if line[0] == self._name]
         if given:
             if self._trust and len(given) == 1 and SANE.fullmatch(given[0]) and request.peer.address in self._trust:
                 brought = given[0]
@@ -65,4 +65,6 @@ class RequestId(Filter):
 
     def on_response(self, exchange: Exchange, response: Response) -> None:
         if self._echo:
-            response.headers.set(self._name, exchange.notes[REQUEST_ID])
+            headers, name = response.headers, self._name
+            headers[:] = [line for line in headers if line[0] != name]
+            headers.append((name, exchange.notes[REQUEST_ID]))

@@ -33,6 +33,7 @@ MEMBER: Final = re.compile(
     rb"([a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
     rb"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
 )
+FIELDS: Final = frozenset({b"traceparent", b"tracestate"})
 MEMBERS: Final = 32
 STATE_LIMIT: Final = 4096
 SAMPLED: Final = 1
@@ -90,27 +91,29 @@ class Traceparent(Filter):
 
     def on_request(self, exchange: Exchange) -> Answer:
         headers = exchange.request.headers
+        given = [line for line in headers if line[0] in FIELDS]
         parent, luggage = None, b""
-        given = headers.all(b"traceparent")
-        if given and len(given) == 1 and exchange.request.peer.address in self._trust:
-            parent = parse(given[0])
-        if parent:
-            luggage = state(headers.all(b"tracestate"))
-        if given or headers.get(b"tracestate") is not None:
-            headers.drop(b"traceparent", b"tracestate")
+        if given:
+            parents = [value for name, value in given if name == b"traceparent"]
+            if len(parents) == 1 and exchange.request.peer.address in self._trust:
+                parent = parse(parents[0])
+            if parent:
+                luggage = state([value for name, value in given if name == b"tracestate"])
+            headers.drop(*FIELDS)
         trace, sampled = (parent.trace, parent.sampled) if parent else self._begin()
-        span = self._random(8).hex().encode()
-        while span == b"0" * 16:
-            span = self._random(8).hex().encode()
+        span = self._drawn(8).hex().encode()
         exchange.notes[TRACE_ID] = trace
         headers.append((b"traceparent", b"00-%b-%b-%b" % (trace, span, b"01" if sampled else b"00")))
         if luggage:
             headers.append((b"tracestate", luggage))
         return None
 
+    def _drawn(self, size: int) -> bytes:
+        """Random bytes, not all of them zero: that is no identity (section 3.2.2.3)."""
+        drawn = self._random(size)
+        return drawn if any(drawn) else self._drawn(size)
+
     def _begin(self) -> tuple[bytes, bool]:
         """A new trace: its id, and whether it is sampled, which the id's last four bytes decide."""
-        raw = self._random(16)
-        while not any(raw):
-            raw = self._random(16)
-        return raw.hex().encode(), int.from_bytes(raw[12:], "big") < self._threshold
+        drawn = self._drawn(16)
+        return drawn.hex().encode(), int.from_bytes(drawn[12:], "big") < self._threshold

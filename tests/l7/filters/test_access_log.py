@@ -58,7 +58,7 @@ def test_json_has_everything():
 def test_combined_is_what_log_readers_know():
     line = logged(FakeExchange(request(b"/a", (b"referer", b"http://x/"))), format="combined", headers=("X-A",))
     assert line == (
-        '192.0.2.7 - - [14/Nov/2023:22:13:20 +0000] "GET /a HTTP/1.1" 200 - "http://x/" "-" host="www.example.org" '
+        '192.0.2.7 - - [14/Nov/2023:22:13:20 +0000] "GET /a HTTP/1.1" 200 0 "http://x/" "-" host="www.example.org" '
         'route="main" backend="127.0.0.1:8000" seconds=0.250000 error="" id="-" x-a=""\n'
     )
     assert COMBINED.fullmatch(line.strip())
@@ -76,7 +76,7 @@ def test_nobody_else_writes_a_line_or_steers_a_terminal(target, agent, host, for
     else:
         assert line.count('"') % 2 == 0
         assert re.fullmatch(r'(?:[^"]*"[^"]*")*[^"]*\n', line)
-        assert '" 200 - "' in line
+        assert '" 200 0 "' in line
 
 
 def test_backslash_and_quote_cannot_close_a_quote():
@@ -86,7 +86,11 @@ def test_backslash_and_quote_cannot_close_a_quote():
 
 @pytest.mark.parametrize("form", ["json", "combined"])
 def test_secrets_are_not_in_it(form):
-    lines = [(b"authorization", b"hunter2"), (b"cookie", b"sid=hunter2"), (b"referer", b"http://x/?a=1&Token=hunter2#f")]
+    lines = [
+        (b"authorization", b"hunter2"),
+        (b"cookie", b"sid=hunter2"),
+        (b"referer", b"http://x/?a=1&Token=hunter2#f"),
+    ]
     target = b"/cb?state=1&code=hunter2&ACCESS_TOKEN=hunter2;key=hunter2&q=fine"
     line = logged(FakeExchange(request(target, *lines)), format=form)
     assert "hunter2" not in line

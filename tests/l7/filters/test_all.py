@@ -36,7 +36,8 @@ def read(options):
 
 
 @given(
-    st.binary(max_size=20).map(lambda tail: b"/" + tail) | st.sampled_from([b"/api/x", b"/old/%41", b"/old//evil.example"]),
+    st.binary(max_size=20).map(lambda tail: b"/" + tail)
+    | st.sampled_from([b"/api/x", b"/old/%41", b"/old//evil.example"]),
     st.sampled_from([b"GET", b"OPTIONS", b"POST"]),
     lines,
     lines,
@@ -65,7 +66,9 @@ def test_the_list_is_whole_and_options_are_strict(kind):
     assert config.forbid_unknown_fields
     assert issubclass(made, Filter)
     with pytest.raises(msgspec.ValidationError, match="unknown field"):
-        msgspec.convert({"kind": kind, "origins": ["*"], "to": "/", "prefix": "/", "path": "/", "nonsense": 1}, AnyOptions)
+        msgspec.convert(
+            {"kind": kind, "origins": ["*"], "to": "/", "prefix": "/", "path": "/", "nonsense": 1}, AnyOptions
+        )
 
 
 def test_kinds_are_told_apart_by_their_name():

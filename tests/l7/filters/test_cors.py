@@ -23,7 +23,11 @@ ANYBODY = CorsOptions(origins=("*",), headers=("*",))
 
 
 def asked(options, origin, method=b"PUT", headers=b"x-token"):
-    lines = [(b"origin", origin), (b"access-control-request-method", method), (b"access-control-request-headers", headers)]
+    lines = [
+        (b"origin", origin),
+        (b"access-control-request-method", method),
+        (b"access-control-request-headers", headers),
+    ]
     exchange = FakeExchange(request(b"/", *lines, method=b"OPTIONS"))
     return exchange, exchange.passes(Cors(options))
 
@@ -55,7 +59,12 @@ def test_its_answer_is_the_same_if_it_comes_by_again():
 
 @pytest.mark.parametrize(
     ("origin", "method", "headers"),
-    [(b"https://evil.example", b"PUT", b""), (APP, b"DELETE", b""), (APP, b"put", b""), (APP, b"PUT", b"x-token, x-other")],
+    [
+        (b"https://evil.example", b"PUT", b""),
+        (APP, b"DELETE", b""),
+        (APP, b"put", b""),
+        (APP, b"PUT", b"x-token, x-other"),
+    ],
 )
 def test_a_preflight_that_asks_for_more_is_refused(origin, method, headers):
     _, answer = asked(OPTIONS, origin, method, headers)
@@ -101,7 +110,11 @@ def test_vary_is_said_without_origin_too_and_not_where_the_answer_is_the_same_fo
 
 
 def test_the_backends_own_word_is_taken_out():
-    theirs = [(b"access-control-allow-origin", b"*"), (b"access-control-allow-credentials", b"true"), (b"vary", b"Accept")]
+    theirs = [
+        (b"access-control-allow-origin", b"*"),
+        (b"access-control-allow-credentials", b"true"),
+        (b"vary", b"Accept"),
+    ]
     assert answered(OPTIONS, (b"origin", b"https://evil.example"), headers=theirs) == [(b"vary", b"Accept, origin")]
     assert answered(OPTIONS, (b"origin", APP), headers=theirs).all(b"access-control-allow-origin") == [APP]
 

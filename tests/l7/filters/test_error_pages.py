@@ -18,7 +18,9 @@ from tests.l7.fakes import FakeExchange, request
 
 
 def shown(status=502, options=None, *lines, accept=b"", backend="", error="", answer=None, identity=None):
-    exchange = FakeExchange(request(b"/", *lines, *([(b"accept", accept)] if accept else [])), backend=backend, error=error)
+    exchange = FakeExchange(
+        request(b"/", *lines, *([(b"accept", accept)] if accept else [])), backend=backend, error=error
+    )
     if identity:
         exchange.notes[notes.REQUEST_ID] = identity
     response = answer or Response(status, Headers([(b"content-type", b"x/y"), (b"retry-after", b"3")]), b"old")
@@ -71,7 +73,8 @@ def test_whose_errors():
 
 def test_own_pages_by_status_class_and_default():
     options = ErrorPagesOptions(
-        pages={"404": "<p>$status $message $$", "5xx": "five $reason", "default": "any"}, messages={"404": "<gone>", "5xx": "later"}
+        pages={"404": "<p>$status $message $$", "5xx": "five $reason", "default": "any"},
+        messages={"404": "<gone>", "5xx": "later"},
     )
     assert shown(404, options, accept=b"text/html").body == b"<p>404 &lt;gone&gt; $"
     assert shown(502, options, accept=b"text/html").body == b"five Bad Gateway"
@@ -116,7 +119,14 @@ def test_what_listened_to_the_old_body_is_told_that_it_is_gone():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"pages": {"200": ""}}, {"pages": {"6xx": ""}}, {"pages": {"404": "$user"}}, {"pages": {"404": "5 $"}}, {"messages": {"": ""}}]
+    "wrong",
+    [
+        {"pages": {"200": ""}},
+        {"pages": {"6xx": ""}},
+        {"pages": {"404": "$user"}},
+        {"pages": {"404": "5 $"}},
+        {"messages": {"": ""}},
+    ],
 )
 def test_options_that_cannot_be(wrong):
     with pytest.raises(msgspec.ValidationError, match=r"must|none of"):

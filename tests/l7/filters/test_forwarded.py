@@ -44,7 +44,9 @@ def test_nothing_that_a_stranger_says_gets_through(options):
     assert notes.scheme(exchange) == b"http"
 
 
-addresses = st.sampled_from(["10.0.0.1", "10.0.0.2", "192.0.2.1", "198.51.100.9", "2001:db8::1", "unknown", "x;y", "a b"])
+addresses = st.sampled_from(
+    ["10.0.0.1", "10.0.0.2", "192.0.2.1", "198.51.100.9", "2001:db8::1", "unknown", "x;y", "a b"]
+)
 
 
 @given(st.lists(addresses, max_size=6), st.sampled_from(["10.0.0.1", "192.0.2.1", "::ffff:10.0.0.9"]))
@@ -78,7 +80,11 @@ def test_hops_are_counted_from_the_right(entries, hops):
 
 
 def test_what_a_trusted_proxy_says_of_scheme_host_and_port_is_passed_on():
-    lines = [(b"x-forwarded-for", b"6.6.6.6, 192.0.2.1"), (b"x-forwarded-proto", b"HTTPS"), (b"x-forwarded-host", b"A.example:8443")]
+    lines = [
+        (b"x-forwarded-for", b"6.6.6.6, 192.0.2.1"),
+        (b"x-forwarded-proto", b"HTTPS"),
+        (b"x-forwarded-host", b"A.example:8443"),
+    ]
     exchange, _ = told("10.0.0.1", *lines, trusted=(OURS,), **EVERY)
     get = exchange.request.headers.get
     assert get(b"x-forwarded-for") == b"192.0.2.1, 10.0.0.1"  # what the client had written is cut off
@@ -134,7 +140,9 @@ def test_spellings_that_cgi_cannot_tell_apart():
     assert spellings("X-Real-IP") == {b"x-real-ip", b"x_real-ip", b"x-real_ip", b"x_real_ip"}
 
 
-@pytest.mark.parametrize("wrong", [{"trusted": ("10.0.0.1/8",)}, {"trusted": ("x",)}, {"hops": -1}, {"hops": 1, "trusted": (OURS,)}])
+@pytest.mark.parametrize(
+    "wrong", [{"trusted": ("10.0.0.1/8",)}, {"trusted": ("x",)}, {"hops": -1}, {"hops": 1, "trusted": (OURS,)}]
+)
 def test_options_that_cannot_be(wrong):
     with pytest.raises(ValueError, match="must"):
         ForwardedOptions(**wrong)

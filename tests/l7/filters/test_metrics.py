@@ -97,7 +97,9 @@ def test_filters_are_shown_together():
         exposition([one, Metrics(MetricsOptions(buckets=(1.0,)))])
 
 
-@pytest.mark.parametrize("wrong", [{"buckets": ()}, {"buckets": (2.0, 1.0)}, {"buckets": (0.0, 1.0)}, {"buckets": (1.0, 1.0)}, {"limit": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"buckets": ()}, {"buckets": (2.0, 1.0)}, {"buckets": (0.0, 1.0)}, {"buckets": (1.0, 1.0)}, {"limit": 0}]
+)
 def test_options_that_cannot_be(wrong):
     with pytest.raises(ValueError, match="must"):
         MetricsOptions(**wrong)

@@ -51,7 +51,9 @@ def test_places(options, more, wanted):
 
 
 def test_behind_a_proxy_that_ends_tls_there_is_no_loop():
-    exchange = FakeExchange(request(b"/", (b"x-forwarded-proto", b"https"), authority=b"example.org", address="10.0.0.1"))
+    exchange = FakeExchange(
+        request(b"/", (b"x-forwarded-proto", b"https"), authority=b"example.org", address="10.0.0.1")
+    )
     answer = exchange.passes(Forwarded(ForwardedOptions(trusted=("10.0.0.0/8",))), Redirect(TO_HTTPS))
     assert answer.status == 200
 
@@ -59,7 +61,12 @@ def test_behind_a_proxy_that_ends_tls_there_is_no_loop():
 paths = st.text(st.sampled_from("/\\@:.%?#ae \t\r\n\0é"), max_size=12).map(str.encode) | st.binary(max_size=12)
 
 
-@given(paths, st.sampled_from([SAME, ELSEWHERE, RedirectOptions(regex="(.*)", path=r"/\1"), RedirectOptions(regex=r"/old/(.*)", path=r"/\1")]))
+@given(
+    paths,
+    st.sampled_from(
+        [SAME, ELSEWHERE, RedirectOptions(regex="(.*)", path=r"/\1"), RedirectOptions(regex=r"/old/(.*)", path=r"/\1")]
+    ),
+)
 @example(b"//evil.example", SAME)
 @example(b"/\\evil.example", SAME)
 @example(b"\\/evil.example", SAME)

@@ -49,7 +49,11 @@ def test_what_would_have_two_meanings_is_not_sent():
     assert rewritten(b"/xevil", regex="/x(.*)", to=r"\1") == 400
 
 
-@given(st.binary(max_size=20), st.sampled_from([("/a", ""), ("", "/(.*)"), ("", "(.*)a(.*)")]), st.sampled_from(["/b", r"/\1", "/"]))
+@given(
+    st.binary(max_size=20),
+    st.sampled_from([("/a", ""), ("", "/(.*)"), ("", "(.*)a(.*)")]),
+    st.sampled_from(["/b", r"/\1", "/"]),
+)
 def test_what_goes_out_is_in_the_one_form(tail, fits, to):
     try:
         target = normal(b"/a" + tail)

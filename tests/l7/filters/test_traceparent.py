@@ -68,7 +68,12 @@ def test_the_trace_goes_on_under_a_new_span():
 
 @pytest.mark.parametrize(
     "lines",
-    [[], [(b"traceparent", GOOD)] * 2, [(b"traceparent", GOOD[:-1]), (b"tracestate", b"a=1")], [(b"tracestate", b"a=1")]],
+    [
+        [],
+        [(b"traceparent", GOOD)] * 2,
+        [(b"traceparent", GOOD[:-1]), (b"tracestate", b"a=1")],
+        [(b"tracestate", b"a=1")],
+    ],
 )
 def test_otherwise_a_new_one_begins_without_luggage(lines):
     exchange = carried(*lines)
