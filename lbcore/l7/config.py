@@ -27,20 +27,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from lbcore.l4.toml_lines import Place
-from lbcore.l7.filters import make
+from lbcore.l7.filters import FILTERS, make
 from lbcore.l7.match import match
-from lbcore.l7.options import AdminOptions, Config, ListenOptions, PoolSection, RouteOptions
+from lbcore.l7.options import AdminOptions, Config, ListenOptions, PassOptions, PoolSection, RouteOptions, ShareOptions
 from lbcore.l7.router import Route, Router
 from lbcore.l7.target import BadTarget, Rules, normal
-from lbcore.l7.tls import TlsOptions, Terminator, backend_context
+from lbcore.l7.tls import BackendTlsOptions, Terminator, TlsOptions, backend_context
 from lbcore.l7.toml_struct import BadConfig, Reader, lookup, shown, suggestion, written
 
 __all__ = ["BadConfig", "Config", "File", "parse", "read"]
+
+
+OPTIONS: Final = frozenset(options for options, _ in FILTERS.values())
 
 
 class File(NamedTuple):
@@ -66,14 +69,19 @@ def parse(data: bytes, name: str = "configuration") -> File:
     return File(config, tuple(together.warnings()))
 
 
+def is_filter(place: Place) -> bool:
+    """Is this where filters stand: filters.NAME[1], route[1].filter[1]?"""
+    return (place[:1] == ("filters",) and len(place) == 3) or (place[:1] == ("route",) and place[2:3] == ("filter",))
+
+
 class Together:
     """Looks at what was made of the file, section by section; what could not be made has its complaint already."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self.pools = self.names("pool")
-        told = reader.told.get("filters", {})
-        self.chains = set(told) if isinstance(told, dict) else set()
+        chains = lookup(reader.told, ("filters",))
+        self.chains = set(chains) if isinstance(chains, dict) else set()
         self.used: set[str] = set()
         """Pools and chains that something names."""
 
@@ -82,23 +90,16 @@ class Together:
         self.twice("pool")
         self.twice("route")
         self.listeners()
-        for place, listen in self.made("listen", ListenOptions):
-            if listen.tls is not None:
-                self.certificates((*place, "tls"), listen.tls)
-            for number, through in enumerate(listen.passthrough):
-                self.known((*place, "passthrough", number, "pool"), through.pool, self.pools, "pool")
-        for place, pool in self.made("pool", PoolSection):
-            if pool.tls is not None:
-                self.attempt((*place, "tls"), backend_context, pool.tls)
+        self.references()
+        for place, one in self.reader.made.items():
+            if isinstance(one, TlsOptions):
+                self.certificates(place, one)
+            elif isinstance(one, BackendTlsOptions):
+                self.attempt(place, backend_context, one)
+            elif is_filter(place) and type(one) in OPTIONS:
+                self.attempt(place, lambda options: make(options).close(), one)
         for place, route in self.made("route", RouteOptions):
             self.route(place, route)
-        always = self.reader.told.get("always")
-        for number, chain in enumerate(always if isinstance(always, list) else ()):
-            if isinstance(chain, str):
-                self.known(("always", number), chain, self.chains, "chain of filters")
-        for place, options in self.reader.made.items():
-            if place[:1] == ("filters",) and len(place) == 3 or place[2:3] == ("filter",) and len(place) == 4:
-                self.attempt(place, lambda options: make(options).close(), options)
         self.limits()
         self.reached()
 
@@ -108,20 +109,43 @@ class Together:
             if len(place) == 2 and place[0] == section and isinstance(one, kind):
                 yield place, one
 
+    def told(self, *section: str) -> Iterator[tuple[Place, Any]]:
+        """What stands in an array, right or wrong: of what is wrong elsewhere in its section too."""
+        told = lookup(self.reader.told, section)
+        for number, one in enumerate(told if isinstance(told, list) else ()):
+            yield (*section, number), one
+
     def names(self, section: str) -> set[str]:
         """The names in an array of sections, right or wrong: one complaint about a pool is enough."""
-        told = self.reader.told.get(section)
-        there = [one.get("name") for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+        there = (lookup(one, ("name",)) for _, one in self.told(section))
         return {name for name in there if isinstance(name, str)}
 
+    def references(self) -> None:
+        """Pools and chains are named that there are."""
+        for place, one in self.reader.made.items():
+            if isinstance(one, ShareOptions | PassOptions):
+                self.known((*place, "pool"), one.pool, self.pools, "pool")
+        chains = [*self.told("always")]
+        for place, route in self.told("route"):
+            pool = lookup(route, ("pool",))
+            if isinstance(pool, str):
+                self.known((*place, "pool"), pool, self.pools, "pool")
+            there = lookup(route, ("filters",))
+            chains += [
+                ((*place, "filters", at), one) for at, one in enumerate(there if isinstance(there, list) else ())
+            ]
+        for place, chain in chains:
+            if isinstance(chain, str):
+                self.known(place, chain, self.chains, "chain of filters")
+
     def twice(self, section: str) -> None:
+        """No two have the same name."""
         first: dict[str, Place] = {}
-        told = self.reader.told.get(section)
-        for number, one in enumerate(told if isinstance(told, list) else ()):
-            name = one.get("name") if isinstance(one, dict) else None
-            if isinstance(name, str) and name and first.setdefault(name, (section, number)) != (section, number):
-                place = (section, number, "name")
-                self.reader.complain(place, f"{written(place)} is {name!r}, and so is that of {written(first[name])}")
+        for place, one in self.told(section):
+            name = lookup(one, ("name",))
+            if isinstance(name, str) and name and first.setdefault(name, place) != place:
+                here = (*place, "name")
+                self.reader.complain(here, f"{written(here)} is {name!r}, and so is that of {written(first[name])}")
 
     def known(self, place: Place, name: str, there: set[str], what: str) -> None:
         """Complain unless there is one of this name."""
@@ -160,18 +184,16 @@ class Together:
                 meet = a == b or (a.version == b.version and (a.is_unspecified or b.is_unspecified))
                 if one.port == other.port != 0 and meet:
                     here = (*place, "port")
-                    self.reader.complain(here, f"{written(here)} is {one.port}, and {written(before)} is on {other.name}")
+                    self.reader.complain(
+                        here, f"{written(here)} is {one.port}, and {written(before)} is on {other.name}"
+                    )
                     break
 
     def route(self, place: Place, route: RouteOptions) -> None:
-        if route.pool is not None:
-            self.known((*place, "pool"), route.pool, self.pools, "pool")
-        for number, share in enumerate(route.split):
-            self.known((*place, "split", number, "pool"), share.pool, self.pools, "pool")
-        for number, chain in enumerate(route.filters):
-            self.known((*place, "filters", number), chain, self.chains, "chain of filters")
-        if route.pool is None and not route.split and not route.filters and not route.filter:
-            self.reader.complain(place, f"{written((*place, 'pool'))}: missing, wanted pool, split or a filter that answers")
+        if not (route.pool or route.split or route.filters or route.filter):
+            self.reader.complain(
+                place, f"{written((*place, 'pool'))}: missing, wanted pool, split or a filter that answers"
+            )
         rules = self.reader.made.get(("paths",))
         for key in ("path", "prefix"):
             value = getattr(route, key)

@@ -30,7 +30,7 @@ class Key(NamedTuple):
 
 def keys(struct: type[Any]) -> list[Key]:
     """All keys of a file that is read as this struct, in order."""
-    return list(_of("", types.type_info(struct), set()))
+    return list(_of("", types.type_info(struct)))
 
 
 def table(rows: list[Key]) -> str:
@@ -40,38 +40,43 @@ def table(rows: list[Key]) -> str:
     return "\n".join(lines)
 
 
-def _of(place: str, wanted: types.Type, seen: set[str]) -> Iterator[Key]:
+ELSEWHERE: Final = {"route[].filter[]"}
+"""What is listed in full at another place."""
+
+
+def _of(place: str, wanted: types.Type) -> Iterator[Key]:
     """The keys inside of a value of this type."""
     if isinstance(wanted, types.Metadata):
-        yield from _of(place, wanted.type, seen)
+        yield from _of(place, wanted.type)
     elif isinstance(wanted, types.UnionType):
         for one in wanted.types:
-            yield from _of(place, one, seen)
+            yield from _of(place, one)
     elif isinstance(wanted, types.CollectionType):
-        yield from _of(f"{place}[]", wanted.item_type, seen)
+        yield from _of(f"{place}[]", wanted.item_type)
     elif isinstance(wanted, types.DictType):
-        yield from _of(f"{place}.NAME", wanted.value_type, seen)
-    elif isinstance(wanted, types.StructType | types.DataclassType):
-        yield from _struct(place, wanted, seen)
+        yield from _of(f"{place}.NAME", wanted.value_type)
+    elif isinstance(wanted, types.StructType | types.DataclassType) and place not in ELSEWHERE:
+        yield from _struct(place, wanted)
 
 
-def _struct(place: str, wanted: types.StructType | types.DataclassType, seen: set[str]) -> Iterator[Key]:
-    tag = wanted.tag if isinstance(wanted, types.StructType) else None
-    if tag is not None and isinstance(wanted, types.StructType):
-        if str(tag) in seen and not place.startswith(TAGGED):
-            return
-        seen.add(str(tag))
-        yield Key(f'{place}.{wanted.tag_field} = "{tag}"', "", "", _first(wanted.cls))
-        place = f"{place}({tag})"
+def _struct(place: str, wanted: types.StructType | types.DataclassType) -> Iterator[Key]:
+    if isinstance(wanted, types.StructType) and wanted.tag is not None:
+        yield Key(f'{place}.{wanted.tag_field} = "{wanted.tag}"', "", "", _first(wanted.cls))
+        place = f"{place}({wanted.tag})"
     meanings = documentation(wanted.cls)
     for field in wanted.fields:
         name = f"{place}.{field.encode_name}".removeprefix(".")
-        yield Key(name, in_words(field.type), _default(field), meanings.get(field.name, ""))
-        yield from _of(name, field.type, seen)
+        meaning = meanings.get(field.name) or _first(_class_of(field.type))
+        yield Key(name, in_words(field.type), _default(field), meaning)
+        yield from _of(name, field.type)
 
 
-TAGGED: Final = ("filters", "pool")
-"""Where kinds are listed in full; elsewhere once is enough."""
+def _class_of(wanted: types.Type) -> type[Any] | None:
+    """The one struct that a value is, if it is one: a section means what its class says."""
+    if isinstance(wanted, types.UnionType):
+        there = [one for one in wanted.types if not isinstance(one, types.NoneType)]
+        return _class_of(there[0]) if len(there) == 1 else None
+    return wanted.cls if isinstance(wanted, types.StructType | types.DataclassType) else None
 
 
 def _default(field: Any) -> str:
@@ -87,9 +92,9 @@ def _default(field: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _first(kind: type[Any]) -> str:
+def _first(kind: type[Any] | None) -> str:
     """The first paragraph of a class's documentation, in one line."""
-    return " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
+    return " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split()) if kind else ""
 
 
 def documentation(kind: type[Any]) -> dict[str, str]:

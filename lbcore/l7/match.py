@@ -104,7 +104,9 @@ class MatchOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             if not TOKEN.fullmatch(method):
                 raise ValueError(f"methods has {method!r}, wanted methods such as 'GET'")
             if method != method.upper() and method.upper() in METHODS:
-                raise ValueError(f"methods has {method!r}, wanted {method.upper()!r}: methods know upper and lower case")
+                raise ValueError(
+                    f"methods has {method!r}, wanted {method.upper()!r}: methods know upper and lower case"
+                )
         for header in self.headers:
             if not TOKEN.fullmatch(header.name):
                 raise ValueError(f"headers has the name {header.name!r}, wanted one such as 'x-canary'")

@@ -35,9 +35,7 @@ def by_chance(
     return lambda request: pools[min(bisect(bounds, draw() * total), last)]
 
 
-def by_key(
-    pools: Sequence[Pool], weights: Sequence[float], key: Callable[[Request], int]
-) -> Callable[[Request], Pool]:
+def by_key(pools: Sequence[Pool], weights: Sequence[float], key: Callable[[Request], int]) -> Callable[[Request], Pool]:
     """`Route.choose` that gives each pool its share of the keys. key: 64 bits, of a request. ValueError: weights."""
     from lbcore.balance.rendezvous import Rendezvous  # brings numba, which only such splits need
 

@@ -35,7 +35,10 @@ BLAMED: Final = re.compile(r"[A-Za-z_]\w*(?:\.\w+|\[\d+\])*")
 PART: Final = re.compile(r"\[(\d+)\]|(\w+)")
 SECRETS: Final = frozenset({"key", "keys", "password", "passwords", "secret", "secrets", "token", "tokens", "users"})
 """Keys whose values no complaint shows."""
+MISSED: Final = re.compile(r"is '(\w+)'.*one of ([\w.-]+(?:, [\w.-]+)+)$")
+"""A word that is none of those."""
 KINDS: Final = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
+MIN, MAX = -(1 << 63), (1 << 63) - 1  # what TOML promises of whole numbers, and all that anybody needs
 LONGEST: Final = 60
 """Letters of a value in a complaint."""
 
@@ -87,6 +90,8 @@ class Reader:
         names: of its fields, as they stand in the file."""
         words = str(error)
         found = BLAMED.match(words)
+        if missed := MISSED.search(words):
+            words += suggestion(missed[1], missed[2].split(", "))
         inner = [int(part[1]) if part[1] else part[2] for part in PART.finditer(found[0] if found else "")]
         there = (*place, *((names or {}).get(str(part), part) for part in inner[:1]), *inner[1:])
         if found and lookup(self.told, there[: len(place) + 1]) is not WRONG:
@@ -107,7 +112,7 @@ class Reader:
         if isinstance(wanted, types.CollectionType):
             return self.array(place, told, wanted) if isinstance(told, list) else self.wrong(place, told, wanted)
         try:
-            if isinstance(told, float) and not math.isfinite(told):
+            if isinstance(told, float) and not math.isfinite(told) or isinstance(told, int) and not MIN <= told <= MAX:
                 return self.wrong(place, told, wanted)
             return msgspec.convert(told, as_type(wanted))
         except (msgspec.ValidationError, OverflowError):

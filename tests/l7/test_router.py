@@ -130,7 +130,11 @@ def requests(draw: st.DrawFn) -> Request:
     return request(target, host, draw(st.sampled_from(["GET", "POST"])), *lines, *cookies)
 
 
-@given(st.lists(conditions(), max_size=8), st.lists(requests(), min_size=1, max_size=8), st.sampled_from(["first", "longest"]))
+@given(
+    st.lists(conditions(), max_size=8),
+    st.lists(requests(), min_size=1, max_size=8),
+    st.sampled_from(["first", "longest"]),
+)
 def test_the_tables_find_what_asking_every_route_finds(
     options: list[MatchOptions], asked: list[Request], order: str
 ) -> None:
