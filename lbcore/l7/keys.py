@@ -122,12 +122,12 @@ def _from_source(kind: type[Any]) -> dict[str, str]:
 def _from_words(kind: type[Any]) -> dict[str, str]:
     """`name: meaning` in the class's text; `a, b: meaning` is both's."""
     text = " ".join((kind.__doc__ or "").split())
-    names = sorted(kind.__dict__.get("__annotations__", ()), key=len, reverse=True)
+    names = sorted(inspect.get_annotations(kind), key=len, reverse=True)
     if not names:
         return {}
     any_name = "|".join(map(re.escape, names))
     heads = list(re.finditer(rf"\b((?:{any_name})(?:, (?:or )?(?:{any_name}))*)(?: with [^:.]*)?: ", text))
-    found = {}
+    found: dict[str, str] = {}
     for head, after in zip(heads, [*heads[1:], None], strict=False):
         meaning = text[head.end() : after.start() if after else len(text)].strip()
         found |= dict.fromkeys(re.findall(any_name, head[1]), meaning)

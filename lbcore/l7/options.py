@@ -188,7 +188,7 @@ class Config(Section, frozen=True):
     """What the proxy says of itself."""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.drain and math.isfinite(self.drain)):
+        if not (self.drain >= 0 and math.isfinite(self.drain)):
             raise ValueError(f"drain is {self.drain!r}, wanted seconds, 0 or more")
 
 

@@ -49,7 +49,7 @@ def check(pools: Sequence[Pool], weights: Sequence[float]) -> None:
     if len(pools) != len(weights):
         raise ValueError(f"weights has {len(weights)}, wanted {len(pools)}: one for each pool")
     for weight in weights:
-        if not (0 <= weight and math.isfinite(weight)):
+        if not (weight >= 0 and math.isfinite(weight)):
             raise ValueError(f"weight is {weight!r}, wanted a number, 0 or more")
     if not any(weights):
         raise ValueError("weight is 0 everywhere, wanted more for one pool at least")

@@ -38,7 +38,7 @@ SECRETS: Final = frozenset({"key", "keys", "password", "passwords", "secret", "s
 MISSED: Final = re.compile(r"is '(\w+)'.*one of ([\w.-]+(?:, [\w.-]+)+)$")
 """A word that is none of those."""
 KINDS: Final = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
-MIN, MAX = -(1 << 63), (1 << 63) - 1  # what TOML promises of whole numbers, and all that anybody needs
+MOST: Final = (1 << 63) - 1  # what TOML promises of whole numbers, and all that anybody needs
 LONGEST: Final = 60
 """Letters of a value in a complaint."""
 
@@ -112,7 +112,7 @@ class Reader:
         if isinstance(wanted, types.CollectionType):
             return self.array(place, told, wanted) if isinstance(told, list) else self.wrong(place, told, wanted)
         try:
-            if isinstance(told, float) and not math.isfinite(told) or isinstance(told, int) and not MIN <= told <= MAX:
+            if (isinstance(told, float) and not math.isfinite(told)) or (isinstance(told, int) and abs(told) > MOST):
                 return self.wrong(place, told, wanted)
             return msgspec.convert(told, as_type(wanted))
         except (msgspec.ValidationError, OverflowError):
