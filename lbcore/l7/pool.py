@@ -26,12 +26,24 @@ from collections.abc import Callable, Collection, Sequence
 from random import Random
 from typing import Any, Final
 
-from lbcore.balance.chooser import BY_KEY, NOBODY, make from lbcore.l4.relay.options import endpoint from
-lbcore.l7.message import Request, Response from lbcore.l7.pools.backend import ACTIVE, DOWN, DRAINING, Backend, Result,
-verdict from lbcore.l7.pools.health import Health from lbcore.l7.pools.key import hashed from lbcore.l7.pools.options
-import BackendOptions, BreakerOptions, HashOptions, PoolOptions, RetryOptions, TimeoutsOptions from
-lbcore.l7.pools.retry import Retries from lbcore.l7.pools.show import show from lbcore.l7.pools.standing import NEVER,
-Standing from lbcore.l7.pools.sticky import sticky_of
+from lbcore.balance.chooser import BY_KEY, NOBODY, make
+from lbcore.l4.relay.options import endpoint
+from lbcore.l7.message import Request, Response
+from lbcore.l7.pools.backend import ACTIVE, DOWN, DRAINING, Backend, Result, verdict
+from lbcore.l7.pools.health import Health
+from lbcore.l7.pools.key import hashed
+from lbcore.l7.pools.options import (
+    BackendOptions,
+    BreakerOptions,
+    HashOptions,
+    PoolOptions,
+    RetryOptions,
+    TimeoutsOptions,
+)
+from lbcore.l7.pools.retry import Retries
+from lbcore.l7.pools.show import show
+from lbcore.l7.pools.standing import NEVER, Standing
+from lbcore.l7.pools.sticky import sticky_of
 
 __all__ = ["ACTIVE", "DOWN", "DRAINING", "Backend", "Pool", "Result", "Timeouts"]
 
