@@ -30,12 +30,14 @@ from lbcore.l7.http1.head import (
     LONELY,
     REQUEST_LINE,
     STATUS_LINE,
+    TOKEN,
     Framing,
     split,
 )
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Peer, Request, Response
 
+BEGINNING = re.compile(rb"%b(?: |$)" % TOKEN)  # of a request line, as far as it has come
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")  # RFC 9112, 7.1
 FORBIDDEN_TRAILERS = frozenset(
     (
@@ -125,20 +127,26 @@ class Reader:
 
     def _head(self, data: bytes) -> bytes:
         self.started = True
-        end = data.find(b"\r\n\r\n")
-        if end < 0 or end > self.limits.head:
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4 or end > self.limits.head:
+            self._begins_well(data)
             return self._incomplete(data)
-        head = data[: end + 4]
-        self._take_head(head)
-        return data[end + 4 :]
+        self._take_head(data[:end])
+        return data[end:]
 
     def _incomplete(self, data: bytes) -> bytes:
         if len(data) > self.limits.head:
-            raise Malformed(f"the head has more than {self.limits.head} bytes", 431)
+            raise self._too_long()
         if LONELY.search(data[:-1] if data.endswith(b"\r") else data):
             raise Malformed("a CR, an LF or a NUL by itself in the head; lines end with CRLF")
         self._kept = data
         return b""
+
+    def _begins_well(self, data: bytes) -> None:
+        """Malformed: this can't become a head, whatever follows."""
+
+    def _too_long(self) -> Malformed:
+        return Malformed(f"the head has more than {self.limits.head} bytes", 431)
 
     def _take_head(self, head: bytes) -> None:
         raise NotImplementedError
@@ -225,6 +233,7 @@ class RequestReader(Reader):
         super().__init__(limits, scratch)
         self.peer, self.scheme = peer, scheme
         self.framing = Framing(1)
+        self._skipped = False  # an empty line before a request
 
     def on_head(self, request: Request) -> None:
         """A request's head; its body follows."""
@@ -233,14 +242,19 @@ class RequestReader(Reader):
         scratch, limits = self.scratch, self.limits
         if scan.request(data, limits.target, limits.fields, scratch.block, scratch.facts):
             return self._ordinary(data)
-        if not self.started and data.startswith(b"\r\n"):  # one empty line before a request (RFC 9112, 2.2)
-            self.started = True
-            return data[2:]
+        if data[:1] == b"\r" and not self._skipped:  # one empty line before a request (RFC 9112, 2.2)
+            if data == b"\r":
+                self._kept = data
+                return b""
+            self._skipped = True
+            return data[2:] if data[1:2] == b"\n" else super()._head(data)
         return super()._head(data)
 
     def _ordinary(self, data: bytes) -> bytes:
         """A head that `scan` has read: what it found, in the form that `_take_head` gives it."""
         end, block, length, chunked, close, host, host_end, method, target, _, _ = self.scratch.facts.tolist()
+        if end > self.limits.head:
+            raise self._too_long()
         self.started = True
         framing = self.framing
         framing.minor, framing.keep_alive, framing.expects = 1, not close, False
@@ -264,11 +278,16 @@ class RequestReader(Reader):
             self._body(size, bool(chunked))
         return data[end:]
 
-    def _incomplete(self, data: bytes) -> bytes:
+    def _begins_well(self, data: bytes) -> None:
         line, found, _ = data.partition(b"\r\n")
+        if not BEGINNING.match(line):
+            raise _bad_request_line(data)
         if not found and len(line) > self.limits.target + 40:
             raise Malformed(f"the target has more than {self.limits.target} bytes", 414)
-        return super()._incomplete(data)
+
+    def next(self) -> None:
+        self._skipped = False
+        super().next()
 
     def _take_head(self, head: bytes) -> None:
         line = REQUEST_LINE.match(head)
@@ -305,6 +324,8 @@ class RequestReader(Reader):
 
 def _bad_request_line(head: bytes) -> Malformed:
     line = head.partition(b"\r\n")[0]
+    if line[:2] == b"\x16\x03":
+        return Malformed("this is TLS; HTTP in the clear is spoken here")
     if head.startswith(b"PRI * HTTP/2.0"):
         return Malformed("HTTP/2 in the clear is not spoken here", 505)
     if re.fullmatch(rb".* HTTP/[0-9]\.[0-9]", line, re.DOTALL) and not line.endswith((b"HTTP/1.0", b"HTTP/1.1")):
@@ -355,6 +376,8 @@ class ResponseReader(Reader):
         if not scan.response(data, self.limits.fields, scratch.block, scratch.facts):
             return super()._head(data)
         end, block, length, chunked, close, _, _, _, _, status, reason = scratch.facts.tolist()
+        if end > self.limits.head:
+            raise self._too_long()
         self.started = True
         framing, size = self.framing, None if length < 0 else length
         bodiless = self.method == b"HEAD" or status in BODILESS
