@@ -115,7 +115,7 @@ class Pool:
         if self._most.pool_active and self.in_flight >= self._most.pool_active:
             self.why = f"{self.in_flight} requests in flight, as many as the pool may have"
             return None
-        backend = self._sticky.find(request, now) if self._sticky else None
+        backend = self._sticky.find(request, now) if self._sticky is not None else None
         if backend is None or backend in tried or not standing.serves_its_own(backend, now):
             key = self._key(request) if self._key else 0
             number = NOBODY if tried else self._chooser.choose(key, standing.shares, self._active)
@@ -127,7 +127,7 @@ class Pool:
         if not tried:
             self.requests += 1
             self.retries.budget.asked(now)
-        if self._sticky:
+        if self._sticky is not None:
             self._sticky.chose(request, backend, now)
         return backend
 
@@ -161,7 +161,7 @@ class Pool:
 
     def mark(self, request: Request, backend: Backend, response: Response) -> None:
         """A last word on the response's head: a sticky pool sets its cookie here."""
-        if self._sticky:
+        if self._sticky is not None:
             self._sticky.mark(request, backend, response)
 
     # ---- what it may call, if it can do that ----
@@ -254,7 +254,7 @@ class Pool:
         self.requests = old.requests
         self.retries.take_over(old.retries)
         self._standing.take_over(old._standing, heirs, self._clock())
-        if self._sticky and old._sticky:
+        if self._sticky is not None and old._sticky is not None:
             self._sticky.take_over(old._sticky, heirs)
 
     # ---- inside ----
