@@ -389,7 +389,7 @@ def test_who_comes_back_gets_its_share_bit_by_bit(picker):
         clock.now += 25
     assert shares == sorted(shares)
     assert shares[0] < 0.25 * full
-    assert shares[2] == pytest.approx(0.5 * full, rel=0.25)
+    assert 0.4 * full < shares[2] < 0.7 * full  # half of its weight; a little more where the sum of weights counts
     assert shares[4] == pytest.approx(full, rel=0.15)
 
 
