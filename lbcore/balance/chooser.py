@@ -139,8 +139,9 @@ class ByKey:
         number = self._pick(key)
         if shares[number] >= self._weights[number] > 0:
             return number
+        own = key
         for attempt in range(1, TRIES + 1):
-            drawn = (xxhash64_word(key, 0) >> 11) * 2.0**-53
+            drawn = (xxhash64_word(own, TRIES + 1 + number) >> 11) * 2.0**-53  # the same whenever these two meet
             if drawn * self._weights[number] < shares[number]:
                 return number
             key = xxhash64_word(key, attempt)

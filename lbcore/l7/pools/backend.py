@@ -5,8 +5,8 @@ Rule of this file: facts. What follows from them is the pool's to say.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 ACTIVE, DRAINING, DOWN = "active", "draining", "down"
 STATES = (ACTIVE, DRAINING, DOWN)
@@ -20,10 +20,24 @@ class Backend:
     takes effect with the next pick. What health checks and ejection make of it is `Pool.why_not`.
     """
 
-    __slots__ = ("_active", "_number", "_state", "_weight", "changed", "errors", "host", "latency", "port", "total")
+    __slots__ = (
+        "_active",
+        "_state",
+        "_weight",
+        "changed",
+        "errors",
+        "host",
+        "latency",
+        "name",
+        "number",
+        "port",
+        "total",
+    )
 
     def __init__(self, host: str, port: int, weight: float = 1.0, state: str = ACTIVE) -> None:
         self.host, self.port = host, port
+        self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        """`host:port`, as logs and metrics have it."""
         self.changed: Callable[[], None] = _nobody_listens
         self.weight, self.state = weight, state
         self.total = 0
@@ -32,17 +46,12 @@ class Backend:
         """Of these, those that the backend failed."""
         self.latency = 0.0
         """Seconds to the response's head, averaged so that the last attempts weigh most; 0 before the first."""
-        self._active, self._number = [0], 0
-
-    @property
-    def name(self) -> str:
-        """`host:port`, as logs and metrics have it."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        self._active, self.number = [0], 0
 
     @property
     def active(self) -> int:
         """Requests in flight."""
-        return self._active[self._number]
+        return self._active[self.number]
 
     @property
     def weight(self) -> float:
@@ -75,7 +84,7 @@ class Backend:
         """
         if self.changed is not _nobody_listens:
             raise ValueError(f"backends: {self.name} is in a pool already; make a backend of its own for each pool")
-        self._active, self._number, self.changed = active, number, changed
+        self._active, self.number, self.changed = active, number, changed
 
     def __repr__(self) -> str:
         return f"<Backend {self.name} {self.state} weight {self.weight:g} active {self.active}>"
@@ -85,8 +94,7 @@ def _nobody_listens() -> None:
     """Before a backend is in a pool."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """How one attempt at one backend ended."""
 
     status: int = 0
@@ -99,5 +107,15 @@ class Result:
     """Did any byte of the request reach the connection? What was never sent can be sent again, whatever its method."""
 
 
-BLAMELESS = frozenset({"client gone", "client timeout", "cancelled", "shutdown"})
-"""Errors that are not the backend's: they say nothing about it, good or bad."""
+OUR_OWN = frozenset({"bad request", "cancelled", "not wanted any more", "proxy", "shutdown", "stale"})
+
+
+def verdict(result: Result, statuses: Collection[int]) -> bool | None:
+    """Did the backend do well? None: it broke off for a reason that is not the backend's, and says nothing of it.
+
+    statuses: of responses that are failures. Errors are, unless they are the client's ("client gone", "client too
+    slow") or our own.
+    """
+    if result.error:
+        return None if result.error in OUR_OWN or result.error.startswith("client") else False
+    return result.status not in statuses if result.status else None

@@ -319,9 +319,10 @@ class BreakerOptions(Checked, frozen=True, kw_only=True):
 class RetryOptions(Checked, frozen=True, kw_only=True):
     """What is tried again, at another backend.
 
-    attempts: in all, the first included; 1 for no retry. statuses: of responses that are tried again. errors: names of
-    errors that are; None: all that are the backend's. budget: retries as a share of the requests of the last `window`
-    seconds, on top of `per_second` that are always allowed (times the window).
+    attempts: in all, the first included; 1 for no retry. statuses: of responses that are tried again. errors: those
+    that are ("refused", "unreachable", "connect timeout", "timeout", "reset", ...); None: all that are the backend's.
+    budget: retries as a share of the requests of the last `window` seconds, on top of `per_second` that are always
+    allowed (times the window).
     """
 
     attempts: int = 2
@@ -337,7 +338,7 @@ class RetryOptions(Checked, frozen=True, kw_only=True):
         want(0 <= self.per_second < math.inf, "per_second", self.per_second, "retries a second, 0 or more")
         seconds(self.window, "window")
         for status in self.statuses:
-            want(400 <= status <= 599, "statuses", status, "a status from 400 to 599: others are answers")
+            want(500 <= status <= 599, "statuses", status, "a status from 500 to 599: others are answers")
 
 
 class HedgeOptions(Checked, frozen=True, kw_only=True):

@@ -54,13 +54,16 @@ class Record:
         self.ejections += 1
         self.until, self.why = now + min(options.ejection * self.times, options.longest), why
 
-    def pass_time(self, now: float) -> bool:
-        """True if its ejection ends now."""
-        if not self.until or now < self.until:
-            return False
-        self.until, self.why, self._since, self._in_row = 0.0, "", now, 0
-        self._window.clear()
-        return True
+    def pass_time(self, now: float) -> None:
+        """Its ejection ends when it is over, and everything is forgotten but that it was."""
+        if self.until and now >= self.until:
+            self.until, self.why, self._since, self._in_row = 0.0, "", now, 0
+            self._window.clear()
+
+    def take_over(self, old: Record) -> None:
+        """Go on with what another of the same backend knew; failures are counted anew."""
+        self.until, self.why, self.times, self.ejections = old.until, old.why, old.times, old.ejections
+        self._since = old._since
 
     def next_change(self) -> float:
         """When time alone will change it."""

@@ -10,7 +10,7 @@ what all clients together may cause is bounded, however many of them fail.
 Traps
 - Idempotent is not the same as harmless: a PUT that was carried out and answered by a reset is carried out twice. The
   standard allows it; whether the application agrees, its owner knows.
-- A body that was streamed is gone. It can only be sent again if it was kept, or none of it was sent.
+- A body that was streamed is gone. Whether enough of it was kept to send it again, the engine knows.
 - The budget counts over a little less than `window` what it allows, and over a little more what it allowed: rounding is
   always against the retry.
 """
@@ -18,7 +18,7 @@ Traps
 from __future__ import annotations
 
 from lbcore.l7.message import Request
-from lbcore.l7.pools.backend import BLAMELESS, Result
+from lbcore.l7.pools.backend import Result, verdict
 from lbcore.l7.pools.options import RetryOptions
 from lbcore.l7.pools.window import Window
 
@@ -28,10 +28,7 @@ PARTS = 10
 
 def repeatable(request: Request, result: Result) -> bool:
     """May it be sent again, as far as its meaning goes?"""
-    if not result.sent:
-        return True
-    whole = request.body is not None or request.length == 0
-    return whole and request.method in IDEMPOTENT
+    return not result.sent or request.method in IDEMPOTENT
 
 
 class Budget:
@@ -85,11 +82,9 @@ class Retries:
             self.budget.take_over(old.budget)
 
     def _failed(self, result: Result) -> bool:
-        if not result.error:
-            return result.status in self.options.statuses
-        if self.options.errors is None:
-            return result.error not in BLAMELESS
-        return result.error in self.options.errors
+        if verdict(result, self.options.statuses) is not False:
+            return False
+        return not result.error or self.options.errors is None or result.error.partition(":")[0] in self.options.errors
 
     def _granted(self, request: Request, result: Result, now: float) -> bool:
         if not repeatable(request, result):
