@@ -33,15 +33,16 @@ class PackageCache(FunctionCache):  # type: ignore[misc]
         self._cache_file._source_stamp = (self._cache_file._source_stamp, package_stamp())
 
 
-def kernel(function: Callable[..., Any] | None = None, *, counted: bool = True) -> Any:
+def kernel(function: Callable[..., Any] | None = None, *, counted: bool = True, gil: bool = False) -> Any:
     """Compile `function` on first call: no GIL, division as in C (a division by zero gives 0 or inf), cached on disk.
 
     counted=False: nobody counts references to arrays, all the way down. Then the function makes no arrays of its own,
     and who handles packets one by one wants that: to count is an atomic operation for each table that is passed on.
-    `.py_func` is the plain Python function.
+    gil=True: keep Python's lock, for what takes less time than to hand it over and wait for it. `.py_func` is the plain
+    Python function.
     """
     if function is None:
-        return partial(kernel, counted=counted)
-    compiled = njit(nogil=True, error_model="numpy", _nrt=counted)(function)
+        return partial(kernel, counted=counted, gil=gil)
+    compiled = njit(nogil=not gil, error_model="numpy", _nrt=counted)(function)
     compiled._cache = PackageCache(function)
     return compiled

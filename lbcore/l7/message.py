@@ -17,8 +17,8 @@ Transfer-Encoding...) never gets in here either: framing is the business of each
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 
 class Headers(list[tuple[bytes, bytes]]):
@@ -103,28 +103,74 @@ class Peer:
     """Subject of a verified client certificate (RFC 4514), if there was one."""
 
 
-@dataclass(slots=True)
-class Request:
-    """What a client asks for. Framing fields are not among the headers; Host is `authority`."""
+class Message:
+    """What requests and responses have in common: fields. They come as a list, or as bytes that nobody has read yet.
 
-    method: bytes
-    target: bytes
-    """Path and query as the client wrote them, `/a%20b?c=d`; `*` of OPTIONS; the authority of CONNECT."""
-    authority: bytes
-    """Host and port, in lower case; empty only of HTTP/1.0."""
-    scheme: bytes
-    """b"http" or b"https": of the client's connection."""
-    headers: Headers
-    peer: Peer
-    version: str = "1.1"
-    """"1.0", "1.1" or "2": for logs, and for what HTTP/1.0 cannot take."""
-    length: int | None = 0
-    """Bytes of the body if the client said so, 0 without one, None if it ends when it ends (chunked, HTTP/2)."""
-    body: bytes | None = None
-    """The whole body where a filter asked for it (`Filter.body_limit`) or one was put here; None: it is streamed."""
-    trailers: Headers = field(default_factory=Headers)
-    protocol: bytes | None = None
-    """What the connection is to become: b"websocket", by Upgrade (RFC 9110, 7.8) or extended CONNECT (RFC 8441)."""
+    `headers` makes the list at the first look. Until then the bytes are what `http1` passes on as they are: each line
+    `name: value CRLF`, the name in lower case, checked already.
+    """
+
+    __slots__ = ("_block", "_headers")
+
+    def __init__(self, headers: Headers | bytes) -> None:
+        if type(headers) is bytes:
+            self._block: bytes | None = headers
+        else:
+            self._block, self._headers = None, cast(Headers, headers)
+
+    @property
+    def headers(self) -> Headers:
+        """The field lines; may be changed in place."""
+        block = self._block
+        if block is not None:
+            self._headers = Headers([cast(Any, tuple(line.split(b": ", 1))) for line in block.split(b"\r\n")[:-1]])
+            self._block = None
+        return self._headers
+
+    @headers.setter
+    def headers(self, headers: Headers) -> None:
+        self._block, self._headers = None, headers
+
+    @property
+    def unread(self) -> bytes | None:
+        """The lines as bytes if nobody has looked at them, else None."""
+        return self._block
+
+
+class Request(Message):
+    """What a client asks for. Framing fields are not among the headers; Host is `authority`.
+
+    - target: path and query as the client wrote them, `/a%20b?c=d`; `*` of OPTIONS; the authority of CONNECT.
+    - authority: host and port, in lower case; empty only of HTTP/1.0.
+    - scheme: b"http" or b"https", of the client's connection.
+    - version: "1.0", "1.1" or "2": for logs, and for what HTTP/1.0 cannot take.
+    - length: bytes of the body if the client said so, 0 without one, None if it ends when it ends (chunked, HTTP/2).
+    - body: the whole body where a filter asked for it (`Filter.body_limit`) or one was put here; None: it is streamed.
+    - trailers: what came after the body, if anything did.
+    - protocol: what the connection is to become: b"websocket", by Upgrade (RFC 9110, 7.8) or extended CONNECT
+      (RFC 8441).
+    """
+
+    __slots__ = ("authority", "body", "length", "method", "peer", "protocol", "scheme", "target", "trailers", "version")
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        authority: bytes,
+        scheme: bytes,
+        headers: Headers | bytes,
+        peer: Peer,
+        version: str = "1.1",
+        length: int | None = 0,
+        body: bytes | None = None,
+        trailers: Headers | None = None,
+        protocol: bytes | None = None,
+    ) -> None:
+        super().__init__(headers)
+        self.method, self.target, self.authority, self.scheme = method, target, authority, scheme
+        self.peer, self.version, self.length, self.body = peer, version, length, body
+        self.trailers, self.protocol = trailers, protocol
 
     @property
     def path(self) -> bytes:
@@ -156,21 +202,36 @@ class Request:
         return next((value for name, value in self.cookies() if name == wanted), None)
 
 
-@dataclass(slots=True)
-class Response:
-    """What is answered. `body` None: it comes in pieces from the backend."""
+class Response(Message):
+    """What is answered.
 
-    status: int
-    headers: Headers = field(default_factory=Headers)
-    body: bytes | None = b""
-    length: int | None = None
-    """Bytes of a streamed body if known; of an answer to HEAD and of a 304 what Content-Length said, with no body."""
-    trailers: Headers = field(default_factory=Headers)
-    reason: bytes = b""
-    """Reason phrase of HTTP/1.x; empty: the usual one of the status."""
-    transforms: list[Transform] = field(default_factory=list)
-    """What the body passes through on its way to the client, in order. Whoever adds one that changes the number of
-    bytes sets `length` to None."""
+    - body: None if it comes in pieces from the backend.
+    - length: bytes of a streamed body if known; of an answer to HEAD and of a 304 what Content-Length said, no body
+      follows. Whoever transforms the body into another number of bytes sets it to None.
+    - trailers: what follows the body, if anything does.
+    - reason: the phrase of HTTP/1.x; empty: the usual one of the status.
+    - transforms: what the body passes through on its way to the client, in order; None is the same as empty.
+    """
+
+    __slots__ = ("body", "length", "reason", "status", "trailers", "transforms")
+
+    def __init__(
+        self,
+        status: int,
+        headers: Headers | bytes | None = None,
+        body: bytes | None = b"",
+        length: int | None = None,
+        trailers: Headers | None = None,
+        reason: bytes = b"",
+        transforms: list[Transform] | None = None,
+    ) -> None:
+        super().__init__(Headers() if headers is None else headers)
+        self.status, self.body, self.length = status, body, length
+        self.trailers, self.reason, self.transforms = trailers, reason, transforms
+
+    def transform(self, one: Transform) -> None:
+        """Pass the body through this as well, last."""
+        self.transforms = [*(self.transforms or ()), one]
 
 
 def text(status: int, words: str, *headers: tuple[bytes, bytes]) -> Response:

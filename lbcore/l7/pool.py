@@ -1,13 +1,14 @@
 """Backends that can stand in for each other, and what is known about each.
 
-Rule of this file: decisions and counts; no sockets. The engine asks for a backend, says when it begins and how it ended.
+Rule of this file: decisions and counts; no sockets. The engine asks for a backend, says when an attempt begins, and how
+it ended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from lbcore.l7.message import Request, Response
 
@@ -31,8 +32,7 @@ class Backend:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """How one attempt at one backend ended."""
 
     status: int = 0

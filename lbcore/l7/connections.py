@@ -1,0 +1,87 @@
+"""Connections with backends that wait for their next request.
+
+Rule of this file: keep and give; it decides nothing about backends.
+
+Theory. The connection used last is given first: it is the warmest, and those that are not needed grow old and are
+closed. A connection that a backend may just be closing can't be told from a good one; that is why one failure on a
+reused connection is the exchange's to forgive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from lbcore.l7.http1.backend import BackendConnection
+from lbcore.l7.http1.reader import Scratch
+from lbcore.l7.limits import Limits
+
+if TYPE_CHECKING:
+    from lbcore.l7.pool import Backend, Pool
+
+
+class Connections:
+    """Idle connections of HTTP/1.1, by backend. most: idle ones of each backend."""
+
+    def __init__(self, limits: Limits, scratch: Scratch, most: int = 256) -> None:
+        self.limits, self.scratch, self.most = limits, scratch, most
+        self.idle: dict[Backend, list[BackendConnection]] = {}
+        self.open: set[BackendConnection] = set()
+
+    def take(self, pool: Pool, backend: Backend) -> BackendConnection | None:
+        """An idle one that is still good, or None."""
+        idle = self.idle.get(backend)
+        while idle:
+            connection = idle.pop()
+            if monotonic() - connection.born < pool.timeouts.life and not connection.transport.is_closing():
+                return connection
+            connection.close()
+            self.open.discard(connection)
+        return None
+
+    async def connect(self, pool: Pool, backend: Backend) -> BackendConnection:
+        """A new one. OSError (TimeoutError among them, and ssl.SSLError): it could not be made."""
+
+        def give_back(connection: BackendConnection, usable: bool) -> None:
+            kept = self.idle.setdefault(backend, [])
+            if usable and len(kept) < self.most:
+                kept.append(connection)
+                return
+            self.open.discard(connection)
+            if usable:
+                connection.close()
+            elif connection in kept:
+                kept.remove(connection)
+
+        tls: ssl.SSLContext | None = getattr(pool, "tls", None)
+        options: dict[str, Any] = {}
+        if tls is not None:
+            options = {"ssl": tls, "server_hostname": getattr(pool, "server_name", "") or backend.host}
+        async with asyncio.timeout(pool.timeouts.connect):
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: BackendConnection(self.limits, give_back, pool.timeouts.keep, self.scratch),
+                backend.host,
+                backend.port,
+                **options,
+            )
+        self.open.add(connection)
+        return connection
+
+    def prune(self) -> None:
+        """Close what has been idle for too long."""
+        now = monotonic()
+        for idle in self.idle.values():
+            while idle and now - idle[0].idle_since > idle[0].keep:
+                connection = idle.pop(0)
+                self.open.discard(connection)
+                connection.close()
+
+    def close(self) -> None:
+        """Close the idle ones; those in use go with their exchanges."""
+        for idle in self.idle.values():
+            for connection in idle:
+                connection.close()
+                self.open.discard(connection)
+            idle.clear()

@@ -1,0 +1,171 @@
+"""The proxy: what all connections share, and how it is opened and closed.
+
+Rule of this file: it listens, it keeps count, it looks at the clock. Single requests are the exchange's business.
+
+Theory. Deadlines are looked at a few times a second by one timer for all connections and exchanges, instead of a timer
+for each: setting one is an assignment, and there are many more requests than timeouts.
+
+Closing. `drain` stops listening and lets every exchange come to its end; connections are told with their last response.
+After the window what is left is cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Coroutine
+from time import monotonic
+from typing import Any
+
+from lbcore.l7.connections import Connections
+from lbcore.l7.exchange import Exchange
+from lbcore.l7.fetch import Fetched
+from lbcore.l7.http1.client import ClientConnection
+from lbcore.l7.http1.reader import Scratch
+from lbcore.l7.limits import Limits
+from lbcore.l7.message import Peer, Request, Response
+from lbcore.l7.pool import Pool
+from lbcore.l7.router import Router
+from lbcore.l7.sides import ClientSide
+
+log = logging.getLogger("lbcore.l7")
+TICK = 0.1  # seconds between two looks at the deadlines
+
+
+class Proxy:
+    """One proxy, on one event loop. `async with Proxy(router) as proxy: await proxy.listen("127.0.0.1", 8080)`."""
+
+    def __init__(self, router: Router, limits: Limits | None = None) -> None:
+        self.router, self.limits = router, limits or Limits()
+        self.clients: set[ClientConnection] = set()
+        self.exchanges: set[Exchange] = set()
+        self.scratch = Scratch(self.limits.head)
+        self.connections = Connections(self.limits, self.scratch)
+        self.draining = False
+        self.now = monotonic()
+        """What the clock said at its last tick: good enough for deadlines."""
+        self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._clock: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Proxy:
+        self._tick()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # ---- listening ----
+
+    async def listen(self, host: str, port: int = 0, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
+        """Take connections; the address they come to. OSError: it is taken, or not ours."""
+        server = await asyncio.get_running_loop().create_server(
+            self._client,
+            host,
+            port,
+            ssl=tls,
+            backlog=1024,
+            ssl_handshake_timeout=self.limits.head_time if tls else None,
+        )
+        self._servers.append(server)
+        name = server.sockets[0].getsockname()
+        return name[0], name[1]
+
+    def _client(self) -> asyncio.Protocol:
+        if len(self.clients) >= self.limits.connections:
+            return _Refused()
+        return ClientConnection(self)
+
+    def exchange(self, client: ClientSide, request: Request) -> Exchange:
+        """A new exchange for a request that a client's side has read."""
+        return Exchange(self, client, request)
+
+    # ---- what goes wrong ----
+
+    def refused(self, peer: Peer, status: int, why: str) -> None:
+        """Bytes came that are no request."""
+        log.info("%s:%d: %d: %s", peer.address, peer.port, status, why)
+
+    def broken(self, who: object, error: Exception) -> None:
+        """A fault of our own: a filter raised what it should not."""
+        log.error("%s failed", type(who).__name__, exc_info=error)
+
+    # ---- work that has to wait ----
+
+    def task(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let it run; it is cancelled when the proxy closes."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def fetch(self, pool: Pool, request: Request) -> Response:
+        """A whole response of the pool, past all filters; its status is 502 and so on where a client would get that."""
+        fetched = Fetched()
+        exchange = Exchange(self, fetched, request)
+        exchange.ask(pool)
+        exchange.flush()
+        try:
+            return await fetched.response
+        finally:
+            exchange.client_gone("not wanted any more")
+
+    def _tick(self) -> None:
+        now = self.now = monotonic()
+        for one in [one for one in self.exchanges if 0 < one.deadline < now]:
+            one.deadline = 0.0
+            one.expired()
+        for client in [client for client in self.clients if 0 < client.deadline < now]:
+            client.deadline = 0.0
+            client.expired()
+        self.connections.prune()
+        self._clock = asyncio.get_running_loop().call_later(TICK, self._tick)
+
+    # ---- the end ----
+
+    async def drain(self, window: float = 30.0) -> bool:
+        """Take nothing new, let what is there come to its end. Did it, within so many seconds?"""
+        self.draining = True
+        for server in self._servers:
+            server.close()
+        for client in list(self.clients):
+            client.finish()
+        until = monotonic() + window
+        while (self.exchanges or self.clients) and monotonic() < until:
+            await asyncio.sleep(0.02)
+        return not self.exchanges and not self.clients
+
+    async def close(self) -> None:
+        """Let go of everything, now."""
+        self.draining = True
+        if self._clock is not None:
+            self._clock.cancel()
+        for server in self._servers:
+            server.close()
+        for client in list(self.clients):
+            client.transport.abort()
+        await asyncio.sleep(0)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.connections.close()
+        for server in self._servers:
+            await server.wait_closed()
+        self._servers.clear()
+
+
+class _Refused(asyncio.Protocol):
+    """A connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+def run(main: Coroutine[Any, Any, Any]) -> Any:
+    """`asyncio.run` on uvloop's event loop, where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
