@@ -26,6 +26,7 @@ from lbcore.l7 import notes
 from lbcore.l7.field import name_of
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.filters.line_file import LineFile
+from lbcore.l7.message import Request
 
 SECRET: Final = frozenset(
     {
@@ -157,15 +158,14 @@ class AccessLog(Filter):
 
     def _line(self, exchange: Exchange) -> bytes:
         request, response, noted = exchange.request, exchange.response, exchange.notes
-        get = request.headers.get
         seconds = self._monotonic() - exchange.started
         texts = [
             notes.client(exchange).encode(),
             request.method,
             self._public(noted.get(self, request.target)),
             request.version.encode(),
-            self._public(get(b"referer") or self._nothing),
-            get(b"user-agent") or self._nothing,
+            self._public(field(request, b"referer") or self._nothing),
+            field(request, b"user-agent") or self._nothing,
             request.authority,
             exchange.route.encode(),
             exchange.backend.encode(),
@@ -191,6 +191,20 @@ class AccessLog(Filter):
         if second != self._second:
             self._second, self._stamp = second, time.strftime(self._form.clock, time.gmtime(second)).encode()
         return self._stamp if self._nothing else b"%b.%03dZ" % (self._stamp, (begun - second) * 1000)
+
+
+def field(request: Request, name: bytes) -> bytes | None:
+    """The first value of a field; a list of fields is not made for it if nobody else has."""
+    block = request.unread
+    if block is None:
+        return request.headers.get(name)
+    if block.startswith(name + b": "):
+        start = len(name) + 2
+    else:
+        start = block.find(b"\n" + name + b": ") + len(name) + 3
+        if start < len(name) + 3:
+            return None
+    return block[start : block.index(b"\r", start)]
 
 
 def escaped(value: bytes, mark: bytes) -> bytes:

@@ -49,14 +49,6 @@ def test_a_preflight_is_answered_here():
     }
 
 
-def test_its_answer_is_the_same_if_it_comes_by_again():
-    exchange, answer = asked(OPTIONS, APP)
-    before = list(answer.headers)
-    one = next(iter(exchange.notes))
-    one.on_response(exchange, answer)
-    assert answer.headers == before
-
-
 @pytest.mark.parametrize(
     ("origin", "method", "headers"),
     [
