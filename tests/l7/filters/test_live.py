@@ -84,7 +84,7 @@ def test_head_gets_the_length_of_a_page_and_no_page():
         answer = b"HTTP/1.1 404 No\r\ncontent-length: 9999\r\n\r\n"
         async with backend(answering(answer)) as behind, proxying(behind, filters=filters()) as (_, port):
             head = get("/1", close=False).replace(b"GET", b"HEAD")
-            return await say(port, head, head.replace(b"/1", b"/old/2"), get("/old/3"))
+            return await say(port, head, head.replace(b"/1 ", b"/old/2 "), get("/old/3"))
 
     answer = together(main)
     first, second, third, _ = answer.split(b"\r\n\r\n")
