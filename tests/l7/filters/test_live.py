@@ -84,14 +84,13 @@ def test_head_gets_the_length_of_a_page_and_no_page():
         answer = b"HTTP/1.1 404 No\r\ncontent-length: 9999\r\n\r\n"
         async with backend(answering(answer)) as behind, proxying(behind, filters=filters()) as (_, port):
             head = get("/1", close=False).replace(b"GET", b"HEAD")
-            return await say(port, head, head.replace(b"/1 ", b"/old/2 "), get("/old/3"))
+            return await say(port, head, get("/old/3").replace(b"GET", b"HEAD"))
 
-    answer = together(main)
-    first, second, third, _ = answer.split(b"\r\n\r\n")
+    first, second, nothing = together(main).split(b"\r\n\r\n")
     assert first.startswith(b"HTTP/1.1 404 ")
-    assert 0 < int(fields(first + b"\r\n\r\n")[b"content-length"]) < 9999
+    assert 0 < int(fields(first)[b"content-length"]) < 9999
     assert second.startswith(b"HTTP/1.1 308 ")
-    assert third.startswith(b"HTTP/1.1 308 ")
+    assert nothing == b""
 
 
 def test_a_backends_error_is_replaced_whole_and_the_next_answer_stands_behind_it():
