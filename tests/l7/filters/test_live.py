@@ -9,7 +9,7 @@ import msgspec
 
 from lbcore.l7.filters import AnyOptions, make
 from lbcore.l7.filters.access_log import AccessLog, AccessLogOptions
-from lbcore.l7.filters.metrics import exposition
+from lbcore.l7.filters.metrics import Metrics, exposition
 from tests.l7.filters.test_all import SAMPLE
 from tests.l7.live import Seen, answering, backend, get, proxying, say, together
 
@@ -60,7 +60,7 @@ def test_what_backend_and_client_get_and_the_log_says():
     assert line["request_id"].encode() == told[b"x-request-id"]
     assert (line["client"], line["target"], line["user_agent"]) == ("127.0.0.1", "/api/a?token=-", "me")
     assert (line["status"], line["bytes_out"], line["route"]) == (200, 2, "all")
-    metrics = exposition([one for one in row if hasattr(one, "rows")])
+    metrics = exposition([one for one in row if isinstance(one, Metrics)])
     assert b'status="2xx"} 1\n' in metrics
     assert b"lbcore_requests_in_flight 0\n" in metrics
 
