@@ -72,7 +72,7 @@ class Metrics(Filter):
         self._limit, self._monotonic = options.limit, monotonic
 
     def share(self, other: Metrics) -> bool:
-        """Before the first exchange: count on where the other one counts. False, and nothing done: its buckets differ."""
+        """Before the first exchange: count on where the other one counts. False, nothing done: buckets differ."""
         if other.counts.buckets != self.counts.buckets:
             return False
         self.counts = other.counts
