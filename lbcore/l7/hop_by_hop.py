@@ -1,6 +1,6 @@
 """What belongs to one connection and must not be passed on.
 
-Rule of this file: it takes lines out; the engine calls it once for each message, before any filter sees the headers.
+Rule of this file: it takes lines out, or says which; this is done once for each message, before any filter sees it.
 
 Theory (RFC 9110, 7.6.1). Some fields speak of the connection that they came on: how long it lives, how its messages are
 framed, what it could become. A proxy has two connections, so it takes them out of what came on one and writes its own
@@ -16,6 +16,7 @@ Traps
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from lbcore.l7.message import Headers
@@ -56,5 +57,10 @@ def strip_response(headers: Headers) -> None:
 
 def _unnamed(headers: Headers, kept: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """`kept` without the fields that Connection names."""
-    named = set(headers.tokens(b"connection")) - HOP_BY_HOP - KEPT - {b"close"}
+    named = nominated(headers.tokens(b"connection"))
     return [line for line in kept if line[0] not in named] if named else kept
+
+
+def nominated(options: Iterable[bytes]) -> set[bytes]:
+    """The fields, beyond HOP_BY_HOP, that these options of Connection (in lower case) take out."""
+    return set(options) - HOP_BY_HOP - KEPT - {b"close"}

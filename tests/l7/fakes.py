@@ -42,23 +42,21 @@ class FakeExchange:
         raise NotImplementedError("nobody is behind this exchange")
 
     def passes(self, *filters: Filter, answer: Response | None = None) -> Response:
-        """In order on the way in; then the answer (`answer`, 200 if none is given) back through those that were passed.
+        """In order on the way in; then the answer (`answer`, 200 if none is given) back through those that were asked.
 
         Filters that answer at once only.
         """
-        passed: list[Filter] = []
         asked: list[Filter] = []
         for one in filters:
             asked.append(one)
             self.response = one.on_request(self)  # type: ignore[assignment]
             if self.response:
                 break
-            passed.append(one)
         else:
             self.response = answer or Response(200, Headers([(b"content-type", b"text/plain")]), b"well\n")
             self.backend, self.attempts = "127.0.0.1:8000", 1
-        for one in reversed(passed):
-            one.on_response(self, self.response)
         for one in reversed(asked):
+            one.on_response(self, self.response)
+        for one in asked:
             one.on_end(self)
         return self.response

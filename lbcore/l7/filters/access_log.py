@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -26,6 +26,7 @@ from lbcore.l7 import notes
 from lbcore.l7.field import name_of
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.filters.line_file import LineFile
+from lbcore.l7.message import Request
 
 SECRET: Final = frozenset(
     {
@@ -38,9 +39,47 @@ HIDDEN: Final = (
     "signature", "sig", "jwt", "x-amz-signature", "x-amz-credential", "x-amz-security-token",
 )  # fmt: skip
 VISIBLE: Final = bytes(byte for byte in range(32, 127) if byte not in b'"\\')
-IN_JSON: Final = rb"\\x"
-"""JSON has no `\\xNN`: there the backslash is escaped once more, and a reader gets the same text as from "combined"."""
+PARAMETER: Final = re.compile(rb"[?&;]([^=&;]*)=")
 LIMIT: Final = 2048
+
+
+class Form(NamedTuple):
+    """How a line is written."""
+
+    clock: str
+    """The time, for strftime."""
+    line: bytes
+    """The template."""
+    field: bytes
+    """What follows it for each further field of the request."""
+    end: bytes
+    mark: bytes
+    """What stands before the two digits of an escaped byte."""
+    nothing: bytes
+    """What stands for a field that is not there."""
+
+
+FORMS: Final = {
+    "json": Form(
+        "%Y-%m-%dT%H:%M:%S",
+        b'{"client":"%b","time":"%b","method":"%b","target":"%b","version":"%b","status":%d,"bytes_out":%d,'
+        b'"referer":"%b","user_agent":"%b","host":"%b","route":"%b","backend":"%b","attempts":%d,"seconds":%.6f,'
+        b'"bytes_in":%d,"error":"%b","request_id":"%b","trace_id":"%b"',
+        b',"%b":"%%b"',
+        b"}\n",
+        rb"\\x",  # JSON has no \xNN; so its reader gets the same text as that of "combined"
+        b"",
+    ),
+    "combined": Form(
+        "%d/%b/%Y:%H:%M:%S +0000",
+        b'%b - - [%b] "%b %b HTTP/%b" %d %d "%b" "%b" host="%b" route="%b" backend="%b" attempts=%d seconds=%.6f '
+        b'bytes_in=%d error="%b" request_id="%b" trace_id="%b"',
+        b' %b="%%b"',
+        b"\n",
+        rb"\x",
+        b"-",
+    ),
+}
 
 
 class AccessLogOptions(
@@ -81,10 +120,12 @@ class AccessLog(Filter):
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._names = [(name_of(name, "headers"), name.lower().encode()) for name in options.headers]
-        names = b"|".join(re.escape(name.encode()) for name in options.hidden)
-        self._hidden = re.compile(rb"(?i)([?&;](?:%b)=)[^&;]*" % names) if options.hidden else None
-        self._line = self._json if options.format == "json" else self._combined
+        self._names = [name_of(name, "headers") for name in options.headers]
+        self._secrets = frozenset(name.lower().encode() for name in options.hidden)
+        self._hidden = re.compile(rb"(?i)([?&;](?:%b)=)[^&;#]*" % b"|".join(map(re.escape, sorted(self._secrets))))
+        self._form = form = FORMS[options.format]
+        self._template = form.line + b"".join(form.field % name.replace(b"%", b"%%") for name in self._names) + form.end
+        self._mark, self._nothing = form.mark, form.nothing
         self._clock, self._monotonic = clock, monotonic
         self._file = LineFile(options.path, out, options.pending, options.flush)
         self._second, self._stamp = -1, b""
@@ -111,89 +152,63 @@ class AccessLog(Filter):
 
     def _public(self, target: bytes) -> bytes:
         """The target, or a URI, without values that are secrets."""
-        return self._hidden.sub(rb"\1-", target) if self._hidden and b"?" in target else target
+        if b"?" not in target or self._secrets.isdisjoint(PARAMETER.findall(target.lower())):
+            return target
+        return self._hidden.sub(rb"\1-", target)
 
-    def _json(self, exchange: Exchange) -> bytes:
-        request, response, get, noted = (
-            exchange.request,
-            exchange.response,
-            exchange.request.headers.get,
-            exchange.notes,
-        )
+    def _line(self, exchange: Exchange) -> bytes:
+        request, response, noted = exchange.request, exchange.response, exchange.notes
         seconds = self._monotonic() - exchange.started
-        begun = self._clock() - seconds
-        if int(begun) != self._second:
-            self._second = int(begun)
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(begun)).encode()
-        line = (
-            b'{"time":"%b.%03dZ","client":"%b","method":"%b","host":"%b","target":"%b","version":"%b","status":%d,'
-            b'"seconds":%.6f,"bytes_in":%d,"bytes_out":%d,"route":"%b","backend":"%b","attempts":%d'
-        ) % (
-            self._stamp,
-            (begun % 1) * 1000,
-            escaped(notes.client(exchange).encode(), IN_JSON),
-            escaped(request.method, IN_JSON),
-            escaped(request.authority, IN_JSON),
-            escaped(self._public(noted.get(self, request.target)), IN_JSON),
+        texts = [
+            notes.client(exchange).encode(),
+            request.method,
+            self._public(noted.get(self, request.target)),
             request.version.encode(),
-            response.status if response else 0,
-            seconds,
-            exchange.bytes_in,
-            exchange.bytes_out,
-            escaped(exchange.route.encode(), IN_JSON),
-            escaped(exchange.backend.encode(), IN_JSON),
-            exchange.attempts,
-        )
-        more = [
-            (b"error", exchange.error.encode()),
-            (b"user_agent", get(b"user-agent")),
-            (b"referer", self._public(get(b"referer", b""))),
-            (b"request_id", noted.get(notes.REQUEST_ID)),
-            (b"trace_id", noted.get(notes.TRACE_ID)),
+            self._public(field(request, b"referer") or self._nothing),
+            field(request, b"user-agent") or self._nothing,
+            request.authority,
+            exchange.route.encode(),
+            exchange.backend.encode(),
+            exchange.error.encode(),
+            noted.get(notes.REQUEST_ID, b""),
+            noted.get(notes.TRACE_ID, b""),
         ]
         if self._names:
-            more += [(label, request.headers.joined(name)) for name, label in self._names]
-        rest = [b',"%b":"%b"' % (label, escaped(value, IN_JSON)) for label, value in more if value]
-        return line + b"".join(rest) + b"}\n"
-
-    def _combined(self, exchange: Exchange) -> bytes:
-        request, response, get, noted = (
-            exchange.request,
-            exchange.response,
-            exchange.request.headers.get,
-            exchange.notes,
+            texts += [request.headers.joined(name) for name in self._names]
+        whole = b"".join(texts)
+        if len(whole) > LIMIT or whole.translate(None, VISIBLE):
+            texts = [escaped(value, self._mark) for value in texts]
+        client, method, target, version, referer, agent, host, route, backend, error, identity, trace, *more = texts
+        return self._template % (
+            *(client, self._time(self._clock() - seconds), method, target, version, response.status if response else 0),
+            *(exchange.bytes_out, referer, agent, host, route, backend, exchange.attempts, seconds, exchange.bytes_in),
+            *(error, identity, trace, *more),
         )
-        seconds = self._monotonic() - exchange.started
-        begun = int(self._clock() - seconds)
-        if begun != self._second:
-            self._second = begun
-            self._stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(begun)).encode()
-        line = (
-            b'%b - - [%b] "%b %b HTTP/%b" %d %d "%b" "%b" '
-            b'host="%b" route="%b" backend="%b" seconds=%.6f error="%b" id="%b"'
-        ) % (
-            escaped(notes.client(exchange).encode()),
-            self._stamp,
-            escaped(request.method),
-            escaped(self._public(noted.get(self, request.target))),
-            request.version.encode(),
-            response.status if response else 0,
-            exchange.bytes_out,
-            escaped(self._public(get(b"referer", b"-"))),
-            escaped(get(b"user-agent", b"-")),
-            escaped(request.authority),
-            escaped(exchange.route.encode()),
-            escaped(exchange.backend.encode()),
-            seconds,
-            escaped(exchange.error.encode()),
-            escaped(noted.get(notes.REQUEST_ID, b"-")),
-        )
-        rest = [b' %b="%b"' % (label, escaped(request.headers.joined(name))) for name, label in self._names]
-        return line + b"".join(rest) + b"\n"
+
+    def _time(self, begun: float) -> bytes:
+        """When the request began, in the form's own way; most of it changes once a second."""
+        second = int(begun)
+        if second != self._second:
+            self._second, self._stamp = second, time.strftime(self._form.clock, time.gmtime(second)).encode()
+        return self._stamp if self._nothing else b"%b.%03dZ" % (self._stamp, (begun - second) * 1000)
 
 
-def escaped(value: bytes, mark: bytes = b"\\x") -> bytes:
-    """For between quotes: visible ASCII without `"` and `\\` as it is, any other byte as `\\xNN`; at most LIMIT bytes."""
+def field(request: Request, name: bytes) -> bytes | None:
+    """The first value of a field; a list of fields is not made for it if nobody else has."""
+    block = request.unread
+    if block is None:
+        return request.headers.get(name)
+    if block.startswith(name + b": "):
+        start = len(name) + 2
+    else:
+        start = block.find(b"\n" + name + b": ") + len(name) + 3
+        if start < len(name) + 3:
+            return None
+    return block[start : block.index(b"\r", start)]
+
+
+def escaped(value: bytes, mark: bytes) -> bytes:
+    """Visible ASCII without `"` and `\\` as it is, others as `mark` and two digits; LIMIT bytes of it at most."""
     if len(value) > LIMIT:
         value = value[:LIMIT] + b"..."
     if not value.translate(None, VISIBLE):

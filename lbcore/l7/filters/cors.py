@@ -104,6 +104,7 @@ class Cors(Filter):
         method = request.headers.get(b"access-control-request-method")
         if origin is None or method is None:
             return None
+        exchange.notes[self] = True
         if not self._allowed(origin):
             return text(403, "This origin may not ask.")
         if method not in self._methods:
@@ -111,7 +112,6 @@ class Cors(Filter):
         asked = request.headers.tokens(b"access-control-request-headers")
         if b"*" not in self._headers and not self._headers.issuperset(asked):
             return text(403, "One of these fields may not be set from other origins.")
-        exchange.notes[self] = True
         return Response(204, Headers([(b"access-control-allow-origin", self._named(origin)), *self._preflight]), b"")
 
     def on_response(self, exchange: Exchange, response: Response) -> None:

@@ -26,7 +26,7 @@ import msgspec
 from lbcore.l7 import notes
 from lbcore.l7.filters.cors import add_vary
 from lbcore.l7.filters.filter import Exchange, Filter
-from lbcore.l7.message import Headers, Response
+from lbcore.l7.message import Response
 
 T = TypeVar("T")
 PAGE: Final = """<!doctype html>
@@ -105,12 +105,16 @@ class ErrorPages(Filter):
             "message": _find(self._messages, status) or MESSAGES.get(status) or reason(status),
             "id": exchange.notes.get(notes.REQUEST_ID, b"").decode("ascii", "replace"),
         }
-        for transform in response.transforms:
+        for transform in response.transforms or ():
             transform.abort()
-        response.transforms.clear()
-        response.length = None
-        response.body = self._render(kind, status, words)
-        response.trailers = Headers()
+        response.transforms = None
+        page = self._render(kind, status, words)
+        if response.body is None:
+            response.length = len(page)
+            if request.method != b"HEAD":
+                response.transforms = [Instead(page)]
+        else:
+            response.body, response.length = page, None
         response.headers[:] = [line for line in response.headers if line[0] not in OLD_BODY]
         coded = kind if kind == b"application/json" else kind + b"; charset=utf-8"
         response.headers.append((b"content-type", coded))
@@ -128,6 +132,22 @@ class ErrorPages(Filter):
             return page.substitute({name: html.escape(word) for name, word in words.items()}).encode()
         lines = (f"{words['status']} {words['reason']}", words["message"], words["id"])
         return "".join(f"{line}\n" for line in lines if line).encode()
+
+
+class Instead:
+    """The page, where a body was on its way: all of that is read, none of it is passed on."""
+
+    def __init__(self, page: bytes) -> None:
+        self._page = page
+
+    def feed(self, data: bytes) -> bytes:
+        return b""
+
+    def finish(self) -> bytes:
+        return self._page
+
+    def abort(self) -> None:
+        pass
 
 
 def _find(texts: Mapping[str, T], status: int) -> T | None:

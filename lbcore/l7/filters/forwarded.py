@@ -139,9 +139,9 @@ class Forwarded(Filter):
 
 def _told(headers: Headers, request: Request) -> tuple[bytes, bytes, int]:
     """Scheme, host and port as a trusted peer tells them; this connection's own where it does not."""
-    told = {name: value for name, value in headers if name.startswith(b"x-forwarded-")}
-    counts = [name for name, _ in headers if name.startswith(b"x-forwarded-")]
-    single = {name: value for name, value in told.items() if counts.count(name) == 1}
+    told = [line for line in headers if line[0].startswith(b"x-forwarded-")]
+    names = [name for name, _ in told]
+    single = {name: value for name, value in told if names.count(name) == 1}
     said = SCHEMES.get(single.get(b"x-forwarded-proto", b"").lower())
     scheme = said or request.scheme
     host = single.get(b"x-forwarded-host", b"")

@@ -9,7 +9,8 @@ rows when somebody asks, which is seldom. Latency has buckets, not averages: buc
 Traps
 - Each value of a label is a row in everybody's memory. Labels come from the configuration only (routes, backends),
   never from a client, and beyond `limit` rows all others are one, called `other`.
-- Rows outlive a reload with their names, as counters must: a counter that goes back looks like a restart.
+- A counter that goes back looks like a restart, so a filter of a new configuration counts on where the old one did
+  (`share`), in which the last exchanges of the old one still end.
 - A gauge of what is in flight goes down in `on_end`, which comes for every `on_request`.
 """
 
@@ -49,28 +50,45 @@ class MetricsOptions(
             raise ValueError(f"limit is {self.limit}; must be 1 row or more")
 
 
+class Counts:
+    """What was counted. Filters may share it: those of several routes, those before and after a reload."""
+
+    __slots__ = ("buckets", "errors", "in_flight", "rows")
+
+    def __init__(self, buckets: tuple[float, ...]) -> None:
+        self.buckets = buckets
+        self.rows: dict[tuple[str, str, int], list[float]] = {}
+        """(route, backend, class of status) to numbers, see COUNT and what follows it."""
+        self.errors: dict[tuple[str, str, str], int] = {}
+        """(route, backend, error) to their number."""
+        self.in_flight = 0
+
+
 class Metrics(Filter):
     """Counts exchanges. `monotonic` gives seconds on the clock of `exchange.started`."""
 
     def __init__(self, options: MetricsOptions, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.buckets: Final = options.buckets
-        self.rows: Final[dict[tuple[str, str, int], list[float]]] = {}
-        """(route, backend, class of status) to numbers, see COUNT and what follows it."""
-        self.errors: Final[dict[tuple[str, str, str], int]] = {}
-        """(route, backend, error) to their number."""
-        self.in_flight = 0
+        self.counts = Counts(options.buckets)
         self._limit, self._monotonic = options.limit, monotonic
 
+    def share(self, other: Metrics) -> bool:
+        """Before the first exchange: count on where the other one counts. False, nothing done: buckets differ."""
+        if other.counts.buckets != self.counts.buckets:
+            return False
+        self.counts = other.counts
+        return True
+
     def on_request(self, exchange: Exchange) -> Answer:
-        self.in_flight += 1
+        self.counts.in_flight += 1
         return None
 
     def on_end(self, exchange: Exchange) -> None:
-        self.in_flight -= 1
+        counts = self.counts
+        counts.in_flight -= 1
         seconds = self._monotonic() - exchange.started
         response = exchange.response
         key = (exchange.route, exchange.backend, response.status // 100 if response else 0)
-        row = self.rows.get(key)
+        row = counts.rows.get(key)
         if row is None:
             row = self._new(key)
         row[COUNT] += 1
@@ -78,19 +96,21 @@ class Metrics(Filter):
         row[BYTES_IN] += exchange.bytes_in
         row[BYTES_OUT] += exchange.bytes_out
         row[ATTEMPTS] += exchange.attempts
-        row[FIRST_BUCKET + bisect_left(self.buckets, seconds)] += 1
+        row[FIRST_BUCKET + bisect_left(counts.buckets, seconds)] += 1
         if exchange.error:
             self._failed((exchange.route, exchange.backend, exchange.error))
 
     def _new(self, key: tuple[str, str, int]) -> list[float]:
-        if len(self.rows) >= self._limit:
+        rows = self.counts.rows
+        if len(rows) >= self._limit:
             key = (OTHER, OTHER, key[2])
-        return self.rows.setdefault(key, [0] * (FIRST_BUCKET + len(self.buckets) + 1))
+        return rows.setdefault(key, [0] * (FIRST_BUCKET + len(self.counts.buckets) + 1))
 
     def _failed(self, key: tuple[str, str, str]) -> None:
-        if key not in self.errors and len(self.errors) >= self._limit:
+        errors = self.counts.errors
+        if key not in errors and len(errors) >= self._limit:
             key = (OTHER, OTHER, OTHER)
-        self.errors[key] = self.errors.get(key, 0) + 1
+        errors[key] = errors.get(key, 0) + 1
 
 
 def exposition(filters: Sequence[Metrics]) -> bytes:
@@ -100,14 +120,15 @@ def exposition(filters: Sequence[Metrics]) -> bytes:
     lbcore_request_bytes_total{route,backend}, lbcore_response_bytes_total{route,backend},
     lbcore_errors_total{route,backend,error}, lbcore_request_seconds{route} (histogram), lbcore_requests_in_flight.
     """
-    buckets = filters[0].buckets if filters else BUCKETS
-    if any(one.buckets != buckets for one in filters):
+    all_counts = list({id(one.counts): one.counts for one in filters}.values())
+    buckets = all_counts[0].buckets if filters else BUCKETS
+    if any(one.buckets != buckets for one in all_counts):
         raise ValueError("buckets differ; must be the same for all filters that are shown together")
     requests: dict[tuple[str, ...], float] = {}
     errors: dict[tuple[str, ...], float] = {}
     sums: dict[int, dict[tuple[str, ...], float]] = {ATTEMPTS: {}, BYTES_IN: {}, BYTES_OUT: {}}
     routes: dict[str, list[float]] = {}
-    for one in filters:
+    for one in all_counts:
         for (route, backend, kind), row in one.rows.items():
             _add(requests, (route, backend, CLASSES[kind] if 0 <= kind < 6 else "none"), row[COUNT])
             for place, table in sums.items():
@@ -128,7 +149,9 @@ def exposition(filters: Sequence[Metrics]) -> bytes:
         *_family(
             "request_seconds", "histogram", "From a request's head to the answer's end.", _histogram(routes, buckets)
         ),
-        *_family("requests_in_flight", "gauge", "Exchanges under way.", [("", sum(one.in_flight for one in filters))]),
+        *_family(
+            "requests_in_flight", "gauge", "Exchanges under way.", [("", sum(one.in_flight for one in all_counts))]
+        ),
     ]
     return "".join(f"{line}\n" for line in lines).encode()
 

@@ -100,20 +100,17 @@ class Traceparent(Filter):
             if parent:
                 luggage = state([value for name, value in given if name == b"tracestate"])
             headers.drop(*FIELDS)
-        trace, sampled = (parent.trace, parent.sampled) if parent else self._begin()
-        span = self._drawn(8).hex().encode()
+        drawn = self._draw()
+        digits = drawn.hex().encode()
+        trace, span = parent.trace if parent else digits[:32], digits[32:]
+        sampled = parent.sampled if parent else int.from_bytes(drawn[12:16], "big") < self._threshold
         exchange.notes[TRACE_ID] = trace
         headers.append((b"traceparent", b"00-%b-%b-%b" % (trace, span, b"01" if sampled else b"00")))
         if luggage:
             headers.append((b"tracestate", luggage))
         return None
 
-    def _drawn(self, size: int) -> bytes:
-        """Random bytes, not all of them zero: that is no identity (section 3.2.2.3)."""
-        drawn = self._random(size)
-        return drawn if any(drawn) else self._drawn(size)
-
-    def _begin(self) -> tuple[bytes, bool]:
-        """A new trace: its id, and whether it is sampled, which the id's last four bytes decide."""
-        drawn = self._drawn(16)
-        return drawn.hex().encode(), int.from_bytes(drawn[12:], "big") < self._threshold
+    def _draw(self) -> bytes:
+        """A trace's id and a span's, 16 and 8 bytes; neither is all zeros, which would be no identity (3.2.2.3)."""
+        drawn = self._random(24)
+        return drawn if any(drawn[:16]) and any(drawn[16:]) else self._draw()

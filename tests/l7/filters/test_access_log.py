@@ -13,14 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcore.l7 import notes
-from lbcore.l7.filters.access_log import SECRET, AccessLog, AccessLogOptions
+from lbcore.l7.filters.access_log import SECRET, AccessLog, AccessLogOptions, field
 from lbcore.l7.filters.line_file import BATCH, LineFile
-from lbcore.l7.message import Response
 from tests.l7.fakes import FakeExchange, request
 
 COMBINED = re.compile(
-    r'(?P<client>\S+) - - \[(?P<time>[^\]]+)\] "(?P<method>[^" ]*) (?P<target>[^"]*) HTTP/(?P<version>[\d.]+)" (?P<status>\d+) '
-    r'(?P<bytes>\d+|-) "(?P<referer>[^"]*)" "(?P<agent>[^"]*)"(?: \w[\w-]*=(?:"[^"]*"|[^" ]+))*'
+    r'(?P<client>\S+) - - \[(?P<time>[^\]]+)\] "(?P<method>[^" ]*) (?P<target>[^"]*) HTTP/(?P<version>[\d.]+)" '
+    r'(?P<status>\d+) (?P<bytes>\d+|-) "(?P<referer>[^"]*)" "(?P<agent>[^"]*)"(?: \w[\w-]*=(?:"[^"]*"|[^" ]+))*'
 )
 
 
@@ -38,6 +37,9 @@ def test_json_has_everything():
     exchange.notes |= {notes.REQUEST_ID: b"id-1", notes.CLIENT: notes.Client("198.51.100.1", b"https", b"h", 1)}
     assert json.loads(logged(exchange)) == {
         "time": "2023-11-14T22:13:20.500Z",
+        "referer": "",
+        "error": "",
+        "trace_id": "",
         "client": "198.51.100.1",
         "method": "POST",
         "host": "www.example.org",
@@ -59,7 +61,8 @@ def test_combined_is_what_log_readers_know():
     line = logged(FakeExchange(request(b"/a", (b"referer", b"http://x/"))), format="combined", headers=("X-A",))
     assert line == (
         '192.0.2.7 - - [14/Nov/2023:22:13:20 +0000] "GET /a HTTP/1.1" 200 0 "http://x/" "-" host="www.example.org" '
-        'route="main" backend="127.0.0.1:8000" seconds=0.250000 error="" id="-" x-a=""\n'
+        'route="main" backend="127.0.0.1:8000" attempts=1 seconds=0.250000 bytes_in=0 error="" request_id="" '
+        'trace_id="" x-a=""\n'
     )
     assert COMBINED.fullmatch(line.strip())
 
@@ -101,6 +104,20 @@ def test_secrets_are_not_in_it(form):
 def test_fields_of_secrets_cannot_be_asked_for(name):
     with pytest.raises(ValueError, match="must not be a field that holds secrets"):
         AccessLogOptions(headers=(name.title(),))
+
+
+names = st.sampled_from([b"referer", b"user-agent", b"x-referer", b"a"])
+values = st.sampled_from([b"", b"referer: x", b"a", b": ", b"user-agent:"])
+
+
+@given(st.lists(st.tuples(names, values)), names)
+def test_a_field_of_a_block_that_nobody_read_is_the_one_of_the_list(lines, name):
+    block = b"".join(b"%b: %b\r\n" % line for line in lines)
+    unread = request()
+    unread.__init__(b"GET", b"/", b"h", b"http", block, unread.peer)
+    found = field(unread, name)
+    assert unread.unread == block
+    assert found == unread.headers.get(name) == field(unread, name)
 
 
 def test_long_texts_are_cut():

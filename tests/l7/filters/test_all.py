@@ -26,8 +26,8 @@ SAMPLE = [
     {"kind": "rewrite", "prefix": "/api", "to": "/"},
     {"kind": "headers", "response": {"set": {"server": "x"}}},
 ]
-NAMES = [b"origin", b"x-forwarded-for", b"x-forwarded-host", b"x-request-id", b"traceparent", b"tracestate", b"accept", b"vary",
-         b"access-control-request-method", b"content-type", b"x-real-ip", b"forwarded", b"te"]  # fmt: skip
+NAMES = [b"origin", b"x-forwarded-for", b"x-forwarded-host", b"x-request-id", b"traceparent", b"tracestate", b"accept",
+         b"vary", b"access-control-request-method", b"content-type", b"x-real-ip", b"forwarded", b"te"]  # fmt: skip
 lines = st.lists(st.tuples(st.sampled_from(NAMES), st.binary(max_size=40).filter(legal)), max_size=8)
 
 

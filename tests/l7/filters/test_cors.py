@@ -49,14 +49,6 @@ def test_a_preflight_is_answered_here():
     }
 
 
-def test_its_answer_is_the_same_if_it_comes_by_again():
-    exchange, answer = asked(OPTIONS, APP)
-    before = list(answer.headers)
-    one = next(iter(exchange.notes))
-    one.on_response(exchange, answer)
-    assert answer.headers == before
-
-
 @pytest.mark.parametrize(
     ("origin", "method", "headers"),
     [
@@ -138,8 +130,8 @@ def test_vary_is_said_once():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"origins": ()}, {"origins": ("*",), "credentials": True}, {"origins": ("*", "https://a.example")}, {"origins": ("null",)},
-     {"origins": ("https://a.example/",)}, {"origins": ("https://*",)}, {"origins": ("https://A.example",)},
+    [{"origins": ()}, {"origins": ("*",), "credentials": True}, {"origins": ("*", "https://a.example")},
+     {"origins": ("null",)}, {"origins": ("https://a.example/",)}, {"origins": ("https://*",)}, {"origins": ("https://A.example",)},
      {"origins": ("https://a.example",), "headers": ("*",), "credentials": True},
      {"origins": ("https://a.example",), "max_age": -1}, {"origins": ("https://a.example",), "methods": ("a b",)},
      {"origins": ("https://a.example",), "expose": ("*",), "credentials": True}],

@@ -110,6 +110,12 @@ def test_what_cannot_be_is_not_passed_on_even_from_ours(line):
     )
 
 
+def test_two_lines_leave_open_which_is_right():
+    lines = [(b"x-forwarded-proto", b"https"), (b"x-forwarded-proto", b"https")]
+    exchange, _ = told("10.0.0.1", *lines, trusted=(OURS,))
+    assert exchange.request.headers.all(b"x-forwarded-proto") == [b"http"]
+
+
 def test_only_the_field_that_our_proxies_write_is_read():
     lines = [(b"forwarded", b'for="[2001:db8::1]:99"'), (b"x-forwarded-for", b"6.6.6.6")]
     exchange, _ = told("10.0.0.1", *lines, trusted=(OURS,), field="forwarded", forwarded=True)

@@ -35,11 +35,11 @@ def test_framing_and_host_are_refused_when_the_filter_is_made(side, verb, name):
 
 @given(st.text(max_size=20))
 def test_a_value_is_one_legal_line_or_refused(value):
-    try:
-        options = HeadersOptions(response=Changes(set={"x-a": value}))
-    except ValueError as error:
-        assert "response.set.x-a" in str(error)
+    if not legal(value.encode()):
+        with pytest.raises(ValueError, match=r"response\.set\.x-a"):
+            HeadersOptions(response=Changes(set={"x-a": value}))
         return
+    options = HeadersOptions(response=Changes(set={"x-a": value}))
     answer = FakeExchange(request()).passes(HeaderChanges(options), answer=Response(200))
     assert all(legal(line) and not set(line) & set(b"\r\n\0") for _, line in answer.headers)
 

@@ -76,12 +76,26 @@ def test_rows_are_bounded_and_nothing_is_lost():
     metrics = Metrics(MetricsOptions(limit=10))
     for number in range(1000):
         count(metrics, backend=f"b:{number}", error=f"e{number}", attempts=1)
-    assert len(metrics.rows) <= 11
-    assert len(metrics.errors) <= 11
+    assert len(metrics.counts.rows) <= 11
+    assert len(metrics.counts.errors) <= 11
     found = samples(metrics)
     assert sum(value for key, value in found.items() if key[0] == "lbcore_requests_total") == 1000
     assert sum(value for key, value in found.items() if key[0] == "lbcore_errors_total") == 1000
     assert found["lbcore_requests_total", ("backend", OTHER), ("route", OTHER), ("status", "2xx")] == 990
+
+
+def test_a_reload_goes_on_counting():
+    old, new, finer = Metrics(MetricsOptions()), Metrics(MetricsOptions()), Metrics(MetricsOptions(buckets=(1.0,)))
+    late = FakeExchange(request(), response=Response(200))
+    old.on_request(late)
+    assert new.share(old)
+    assert not finer.share(old)
+    count(new)
+    old.on_end(late)
+    for shown in ([old], [new], [old, new]):
+        found = samples(*shown)
+        assert found["lbcore_requests_total", ("backend", ""), ("route", "main"), ("status", "2xx")] == 2
+        assert found["lbcore_requests_in_flight",] == 0
 
 
 def test_filters_are_shown_together():

@@ -67,9 +67,9 @@ def test_what_goes_out_is_in_the_one_form(tail, fits, to):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{}, {"to": "/"}, {"prefix": "/a", "regex": "/b", "to": "/"}, {"prefix": "a", "to": "/"}, {"prefix": "/a", "to": "b"},
-     {"prefix": "/a", "to": "/b?c"}, {"prefix": "/a", "to": ""}, {"regex": "(", "to": "/"}, {"regex": "/a", "to": r"/\1"},
-     {"regex": "/a", "to": r"/\g<x>"}, {"prefix": "/a", "to": "/b\r\nX: y"}],
+    [{}, {"to": "/"}, {"prefix": "/a", "regex": "/b", "to": "/"}, {"prefix": "a", "to": "/"},
+     {"prefix": "/a", "to": "b"}, {"prefix": "/a", "to": "/b?c"}, {"prefix": "/a", "to": ""}, {"regex": "(", "to": "/"},
+     {"regex": "/a", "to": r"/\1"}, {"regex": "/a", "to": r"/\g<x>"}, {"prefix": "/a", "to": "/b\r\nX: y"}],
 )  # fmt: skip
 def test_options_that_cannot_be(wrong):
     with pytest.raises(msgspec.ValidationError):

@@ -125,6 +125,6 @@ def test_a_share_of_new_traces_is_sampled(sample, flags):
 
 
 def test_zeros_are_no_identity():
-    drawn = iter([bytes(16), b"\1" * 16, bytes(8), b"\2" * 8])
+    drawn = iter([bytes(24), b"\1" * 16 + bytes(8), bytes(16) + b"\2" * 8, b"\1" * 16 + b"\2" * 8])
     line = carried(random=lambda n: next(drawn)).request.headers.get(b"traceparent")
     assert line == b"00-" + b"01" * 16 + b"-" + b"02" * 8 + b"-01"
