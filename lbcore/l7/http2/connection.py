@@ -473,7 +473,11 @@ class Connection:
             stream.on_head(lines, ended)
 
     def _new(self, number: int, lines: list[Line] | None, ended: bool, why: str) -> None:
-        if not self.server or not number & 1 or number <= self.last:
+        if self.server and not number & 1:
+            raise Fault(
+                Code.PROTOCOL_ERROR, f"HEADERS for stream {number}: a client's are odd (RFC 9113 section 5.1.1)"
+            )
+        if not self.server or number <= self.last:
             self._closed(number, "HEADERS")
             return
         self.last = number
