@@ -309,53 +309,53 @@ class Exchange:
                 return
         pool.mark(request, backend, response)
         self._moved()
-        self._outwards(response)
+        self._outwards(response, self._passed)
 
-    def _outwards(self, response: Response) -> None:
-        """Tell the filters, from the inside to the outside, and send the head."""
+    def _outwards(self, response: Response, at: int) -> None:
+        """Tell the filters below `at`, from the inside to the outside, and send the head."""
         self.response, self._repeatable, self._kept = response, False, None
-        for at in range(self._passed - 1, -1, -1):
+        while at > 0:
+            at -= 1
             one = self._filters[at]
             try:
                 said = one.on_response(self, response)
             except Exception as error:
-                self.proxy.broken(one, error)
+                response = self.response = self._instead(one, error)
                 continue
             if said is not None:
-                self._waits = []
-                if self._side is not None:
-                    self._side.pause_response()
+                if self._waits is None:
+                    self._waits = []
+                    if self._side is not None:
+                        self._side.pause_response()
                 self.proxy.task(self._outwards_later(one, said, at))
                 return
         self._send_response(response)
+        waits, self._waits = self._waits, None
+        if waits is not None:
+            for what, *arguments in waits:
+                what(*arguments)
+            if self._side is not None:
+                self._side.resume_response()
 
     async def _outwards_later(self, one: Filter, said: Awaitable[None], at: int) -> None:
         response = self.response
         assert response is not None
-        while True:
-            try:
-                if said is not None:
-                    await said
-            except Exception as error:
-                self.proxy.broken(one, error)
-            if self._over:
-                return
-            at -= 1
-            if at < 0:
-                break
-            one = self._filters[at]
-            try:
-                said = one.on_response(self, response)  # type: ignore[assignment]
-            except Exception as error:
-                self.proxy.broken(one, error)
-                said = None  # type: ignore[assignment]
-        waited, self._waits = self._waits or [], None
-        self._send_response(response)
-        for what, *arguments in waited:
-            what(*arguments)
-        if self._side is not None:
-            self._side.resume_response()
-        self.flush()
+        try:
+            await said
+        except Exception as error:
+            response = self._instead(one, error)
+        if not self._over:
+            self._outwards(response, at)
+            self.flush()
+
+    def _instead(self, who: object, error: Exception) -> Response:
+        """What is sent instead of a response that somebody failed to finish: better none than half of one."""
+        self.proxy.broken(who, error)
+        self.error = "proxy"
+        self._drop_side("proxy")
+        if self._waits is not None:
+            self._waits.clear()
+        return text(500, "the proxy failed")
 
     def _send_response(self, response: Response) -> None:
         if response.body is not None and response.transforms:
@@ -366,12 +366,8 @@ class Exchange:
         try:
             self.client.send_head(response)
         except ValueError as error:
-            self.proxy.broken(self, error)
-            self._drop_side("proxy")
-            self._filters = self._filters[: self._passed]
-            self.response = text(500, "the proxy failed")
-            self.client.send_head(self.response)
-            response = self.response
+            response = self.response = self._instead(self, error)
+            self.client.send_head(response)
         if response.body is not None:
             self.bytes_out += len(response.body)
             self._finish(response.trailers or NONE)
@@ -462,7 +458,7 @@ class Exchange:
         if self._over or self.response is not None:
             return
         self._collecting = False
-        self._outwards(response)
+        self._outwards(response, self._passed)
 
     def _failed(self, why: str, status: int) -> None:
         self.error = why

@@ -46,7 +46,7 @@ async def backend(talk: Talk) -> AsyncIterator[int]:
         assert task is not None
         tasks.add(task)
         try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await talk(reader, writer)
         finally:
             tasks.discard(task)
@@ -85,7 +85,13 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
     if b"content-length" in fields:
         return head + await reader.readexactly(int(fields[b"content-length"]))
     if b"transfer-encoding" in fields:
-        return head + await reader.readuntil(b"0\r\n\r\n")
+        body, line = b"", b"-"
+        while line.strip():  # up to the empty line after the last chunk and its trailers
+            line = await reader.readuntil(b"\r\n")
+            body += line
+            if b":" not in line and (size := int(line.strip() or b"0", 16)):
+                body += await reader.readexactly(size + 2)
+        return head + body
     return head
 
 
@@ -111,13 +117,14 @@ async def say(port: int, *pieces: bytes, pause: float = 0.0, eof: bool = False) 
     """Send these and read until the proxy closes. TimeoutError: it does not."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        for piece in pieces:
-            writer.write(piece)
-            await writer.drain()
-            if pause:
-                await asyncio.sleep(pause)
-        if eof:
-            writer.write_eof()
+        with contextlib.suppress(ConnectionError):  # it may have heard enough
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                if pause:
+                    await asyncio.sleep(pause)
+            if eof:
+                writer.write_eof()
         return await asyncio.wait_for(reader.read(), PATIENCE)
     finally:
         writer.close()
