@@ -18,10 +18,10 @@ from collections.abc import Coroutine
 from time import monotonic
 from typing import Any
 
+from lbcore.l7.arrivals import Arrival, Client
 from lbcore.l7.connections import Connections
 from lbcore.l7.exchange import Exchange
 from lbcore.l7.fetch import Fetched
-from lbcore.l7.http1.client import ClientConnection
 from lbcore.l7.http1.reader import Scratch
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Peer, Request, Response
@@ -38,7 +38,7 @@ class Proxy:
 
     def __init__(self, router: Router, limits: Limits | None = None) -> None:
         self.router, self.limits = router, limits or Limits()
-        self.clients: set[ClientConnection] = set()
+        self.clients: set[Client] = set()
         self.exchanges: set[Exchange] = set()
         self.scratch = Scratch(self.limits.head)
         self.connections = Connections(self.limits, self.scratch)
@@ -75,7 +75,7 @@ class Proxy:
     def _client(self) -> asyncio.Protocol:
         if len(self.clients) >= self.limits.connections:
             return _Refused()
-        return ClientConnection(self)
+        return Arrival(self)
 
     def exchange(self, client: ClientSide, request: Request) -> Exchange:
         """A new exchange for a request that a client's side has read."""
