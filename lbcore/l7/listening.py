@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
@@ -54,7 +54,9 @@ RECORD: Final = 0x16  # TLS, a handshake record (RFC 8446, 5.1)
 def opened(options: ListenOptions) -> socket.socket:
     """A socket that listens there. OSError that names the address: it is taken, or not ours."""
     try:
-        return sockets.listening((options.address, options.port), socket.SOCK_STREAM, backlog=BACKLOG, transparent=False)
+        return sockets.listening(
+            (options.address, options.port), socket.SOCK_STREAM, backlog=BACKLOG, transparent=False
+        )
     except OSError as error:
         raise OSError(error.errno, f"cannot listen on {options.name}: {error.strerror}") from None
 
@@ -72,7 +74,11 @@ class Introduced(Arrival):
 
 
 class Listener:
-    """One socket, and what it leads to. tls: of connections that end here. pool: of those that do not, by its name."""
+    """One socket, and what it leads to.
+
+    tls: of connections that end here. pools: of those that do not, by name. sessions: where tasks are noted of
+    connections that are passed through or not settled yet; whoever closes all cancels them.
+    """
 
     def __init__(
         self,
@@ -80,25 +86,22 @@ class Listener:
         options: ListenOptions,
         sock: socket.socket,
         tls: Terminator | None = None,
-        pool: Callable[[str], Pool] | None = None,
+        pools: Mapping[str, Pool] | None = None,
+        sessions: set[asyncio.Task[None]] | None = None,
     ) -> None:
-        self.proxy, self.options, self.sock, self.tls, self._pool = proxy, options, sock, tls, pool
+        self.proxy, self.options, self.sock, self.tls = proxy, options, sock, tls
+        self._pools: Mapping[str, Pool] = pools or {}
+        self._sessions: set[asyncio.Task[None]] = set() if sessions is None else sessions
         self._trust = Trust(networks_of(options.proxy_protocol, "proxy_protocol"))
         self._passes = [(name_of(name), one.pool) for one in options.passthrough for name in one.names]
         self._server: asyncio.Server | None = None
         self._accepting: asyncio.Task[None] | None = None
-        self._sessions: set[asyncio.Task[None]] = set()
 
     @property
     def address(self) -> str:
         """Where it is, with the port that it got."""
         name = self.sock.getsockname()
         return authority(name[0], name[1])
-
-    @property
-    def sessions(self) -> int:
-        """Connections that are passed through, or not settled yet."""
-        return len(self._sessions)
 
     async def start(self) -> None:
         """Accept from now on."""
@@ -125,12 +128,6 @@ class Listener:
             while True:
                 self._take()
         self.sock.close()
-
-    async def cut(self) -> None:
-        """End what is passed through, and what is not settled yet."""
-        for session in self._sessions:
-            session.cancel()
-        await asyncio.gather(*self._sessions, return_exceptions=True)
 
     def _client(self, peer: Peer | None = None) -> asyncio.Protocol:
         """Whoever is to have a new connection."""
@@ -210,8 +207,8 @@ class Listener:
         hello = await looked(sock, hello_of)
         name = (hello.server_name or "").encode() if hello else b""
         found = max((one for one in self._passes if name and covers(one[0], name)), key=_narrow, default=None)
-        if found is not None and self._pool is not None:
-            return self._pool(found[1])
+        if found is not None:
+            return self._pools[found[1]]
         if self.tls is None:
             raise Malformed("server name", repr(name.decode()), "must be one that is passed through")
         return None
