@@ -142,7 +142,7 @@ class Admin(Filter):
     def _allowed(self, request: Request) -> None:
         """Refused, unless whoever gives an order may."""
         if self._bearer is None:
-            if ORDER not in request.headers:
+            if request.headers.get(ORDER) is None:
                 raise Refused(403, f"wanted the field {ORDER.decode()}, which no page of another origin can send")
         elif not hmac.compare_digest(request.headers.get(b"authorization") or b"", self._bearer):
             raise Refused(401, "wanted authorization: Bearer, with the token of the configuration")
@@ -224,10 +224,10 @@ def metrics(service: Service, call: Call) -> Any:
     for name, words, value in GAUGES:
         lines += [f"# HELP lbcore_{name} {words}", f"# TYPE lbcore_{name} gauge"]
         for pool in service.parts.pools.values():
-            lines += [
-                f'lbcore_{name}{{pool="{pool.name.translate(ESCAPES)}",backend="{backend.name}"}} {value(pool, backend):g}'
-                for backend in pool.backends
-            ]
+            label = pool.name.translate(ESCAPES)
+            for backend in pool.backends:
+                labels = f'pool="{label}",backend="{backend.name}"'
+                lines.append(f"lbcore_{name}{{{labels}}} {value(pool, backend):g}")
     body = exposition(service.parts.metrics) + "".join(f"{line}\n" for line in lines).encode()
     kind = b"text/plain; version=0.0.4; charset=utf-8"
     return Response(200, Headers([(b"content-type", kind), (b"cache-control", b"no-store")]), body)
@@ -350,4 +350,4 @@ def find(path: str) -> tuple[str, list[str], Does]:
         wanted = pattern.split("/")
         if len(wanted) == len(parts) and all(a.isupper() or a == b for a, b in zip(wanted, parts, strict=True)):
             return method, [unquote(part) for a, part in zip(wanted, parts, strict=True) if a.isupper()], does
-    raise Refused(404, f"no such call; GET / lists those that there are")
+    raise Refused(404, "no such call; GET / lists those that there are")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -41,8 +42,8 @@ PATIENTS: Final = (
     Patient(
         name="tls",
         said="nginx ends TLS and passes requests on.",
-        wrong="proxy_pass is none of a server's directives, only of a location's (or an if's in it, or limit_except's); "
-        "and a certificate without ssl_certificate_key cannot be used: nobody could prove to be its owner.",
+        wrong="proxy_pass is none of a server's directives, only of a location's (or an if's in it, or limit_except's);"
+        " and a certificate without ssl_certificate_key cannot be used: nobody could prove to be its owner.",
         remedy="A location around proxy_pass, and the key beside the certificate.",
         refused=True,
     ),
@@ -69,8 +70,8 @@ PATIENTS: Final = (
     Patient(
         name="forwarded",
         said="With $proxy_add_x_forwarded_for the backend learns who the client is.",
-        wrong="It appends to whatever the client itself wrote: the first address of the list, which is where many look, "
-        "is the client's to choose.",
+        wrong="It appends to whatever the client itself wrote: the first address of the list, where many look, is the "
+        "client's to choose.",
         remedy="The outermost proxy replaces the list by what it sees. Proxies behind it append, and who reads counts "
         "from the right, over those that it trusts.",
         refused=False,
@@ -99,7 +100,7 @@ def ipvs_faults(script: str) -> list[str]:
     for number, line in enumerate(script.splitlines(), 1):
         found = LINE.match(line.strip())
         words = found["words"].split() if found else []
-        pairs = dict(zip(words, words[1:], strict=False))
+        pairs = dict(pairwise(words))
         service, server = pairs.get("-t") or pairs.get("-u"), pairs.get("-r")
         method = next((word for word in words if word in FORWARDING), "-g")
         if service is None or server is None or method == "-m":

@@ -21,7 +21,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from lbcore.l7 import config
@@ -117,13 +117,13 @@ async def serve(path: str, file: File) -> bool:
         return done
 
 
-async def _reload(reload: object, again: asyncio.Event) -> None:
+async def _reload(reload: Callable[[], Awaitable[str]], again: asyncio.Event) -> None:
     """Whenever it is asked for."""
     while True:
         await again.wait()
         again.clear()
-        why = await reload()  # type: ignore[operator]
-        print(why and f"not reloaded, all stays as it was:\n{why}" or "reloaded", flush=True)
+        why = await reload()
+        print(f"not reloaded, all stays as it was:\n{why}" if why else "reloaded", flush=True)
 
 
 @contextmanager

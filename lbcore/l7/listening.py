@@ -194,7 +194,7 @@ class Listener:
             log.exception("%s:%d: a fault of the proxy", peer.address, peer.port)
 
     async def _introduced(self, sock: socket.socket, peer: Peer) -> Peer:
-        """Who the client is, by the header that is taken off. Malformed: there is none, or nobody may write one here."""
+        """Who the client is, by the header that is taken off. Malformed: none, or nobody may write one here."""
         if peer.address not in self._trust:
             raise Malformed("peer", peer.address, "must be in proxy_protocol's networks")
         header, size = await looked(sock, proxy_protocol.parse)

@@ -30,11 +30,11 @@ from lbcore.l7.admin import Endpoint
 from lbcore.l7.assemble import Parts, Reached, assemble
 from lbcore.l7.config import File
 from lbcore.l7.listening import Listener, opened
-from lbcore.l7.options import Config, ListenOptions, TlsOptions
+from lbcore.l7.options import Config, ListenOptions
 from lbcore.l7.pool import Pool
 from lbcore.l7.pools.checker import Checker
 from lbcore.l7.proxy import Proxy
-from lbcore.l7.tls import Terminator
+from lbcore.l7.tls import Terminator, TlsOptions
 
 log = logging.getLogger("lbcore.l7")
 LOOK = 0.02  # seconds between two looks whether all is over
