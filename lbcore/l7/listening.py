@@ -228,7 +228,8 @@ class Listener:
             try:
                 _, here = await loop.connect_accepted_socket(lambda: Side(_uncounted), sock)
                 try:
-                    await relay(here, there, b"", self.proxy.limits.idle_time)
+                    hello = await here.read()  # uvloop does not keep a new transport paused: it may be there already
+                    await relay(here, there, hello, self.proxy.limits.idle_time)
                 finally:
                     here.transport.abort()
             finally:

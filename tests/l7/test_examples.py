@@ -70,7 +70,10 @@ def test_envoys_is_made_of_its_messages(case: str) -> None:
         assert cluster["load_assignment"]["cluster_name"] == cluster["name"]
 
 
-@pytest.mark.parametrize("change", [("lb_policy", "lb_polcy"), ("ROUND_ROBIN", "ROUNDROBIN"), ("9001", '"x"'), ("Router }", "Routr }")])
+CHANGES = [("lb_policy", "lb_polcy"), ("ROUND_ROBIN", "ROUNDROBIN"), ("9001", '"x"'), ("Router }", "Routr }")]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_envoys_check_can_fail(change: tuple[str, str]) -> None:
     wrong = text("path_routing", "envoy.yaml").replace(*change)
     with pytest.raises((ParseError, TypeError)):

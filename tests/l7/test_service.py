@@ -119,10 +119,11 @@ def test_a_bad_file_changes_nothing_and_the_reason_is_told(tmp_path: Path) -> No
         async with backend(named("one")) as one, backend(named("two")) as two:
             async with serving(tmp_path, simple(one)) as (service, file):
                 port, before = port_of(service), service.parts
+                elsewhere = '[[listen]]\nport = 0\naddress = "192.0.2.1"\n[[route'
                 wrong = {
                     simple(two).replace("pool =", "pol =", 1): f"{file}:4: route[1].pol: no such key",
                     simple(two, "[limits]\nhead = 9000\n"): "limits have changed",
-                    simple(two).replace("port = 0", "port = 1", 1).replace("[[route", '[[listen]]\nport = 0\naddress = "192.0.2.1"\n[[route'): "cannot listen on",
+                    simple(two).replace("[[route", elsewhere): "cannot listen on",
                     simple(two, "[[pool]]\n"): "missing",
                 }  # fmt: skip
                 for text, words in wrong.items():
@@ -210,6 +211,18 @@ def telling(port: int, networks: str = "127.0.0.0/8") -> str:
     )
 
 
+CLIENT, HERE = Inet("192.0.2.7", 4711), Inet("127.0.0.1", 80)
+COUNTED = '[[route.filter]]\nkind = "metrics"\n[[pool'
+
+
+async def refused(port: int, *pieces: bytes) -> bool:
+    """Is the connection closed, or cut, without a byte?"""
+    try:
+        return await say(port, *pieces, eof=True) == b""
+    except ConnectionError:
+        return True
+
+
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """The request's head is the answer's body."""
     while True:
@@ -221,8 +234,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("pause", [0.0, 0.002])
 def test_a_proxy_header_says_who_the_client_is(version: int, pause: float, tmp_path: Path) -> None:
-    header = encode(Header(version, "TCP4", Inet("192.0.2.7", 4711), Inet("127.0.0.1", 80)), version=version) \
-        if "version" in encode.__code__.co_varnames else encode(Header(version, "TCP4", Inet("192.0.2.7", 4711), Inet("127.0.0.1", 80)))  # fmt: skip
+    header = encode(Header(version, "TCP4", CLIENT, HERE))
 
     async def test() -> None:
         async with backend(echo) as port, serving(tmp_path, telling(port)) as (service, _):
@@ -237,15 +249,15 @@ def test_a_proxy_header_says_who_the_client_is(version: int, pause: float, tmp_p
 
 
 def test_without_a_header_or_from_elsewhere_nobody_gets_in(tmp_path: Path) -> None:
-    header = encode(Header(1, "TCP4", Inet("192.0.2.7", 4711), Inet("127.0.0.1", 80)))
+    header = encode(Header(1, "TCP4", CLIENT, HERE))
 
     async def test() -> None:
         async with backend(echo) as port:
             async with serving(tmp_path, telling(port)) as (service, _):
-                assert await say(port_of(service), get()) == b""
-                assert await say(port_of(service), header[:10], eof=True) == b""
+                assert await refused(port_of(service), get())
+                assert await refused(port_of(service), header[:10])
             async with serving(tmp_path, telling(port, "192.0.2.0/24")) as (service, _):
-                assert await say(port_of(service), header + get()) == b""
+                assert await refused(port_of(service), header + get())
 
     together(test)
 
@@ -308,7 +320,7 @@ def test_tls_ends_here_or_goes_on_by_name(tmp_path: Path) -> None:
                 assert (await over_tls(port_of(service), "a.bank.example"))[0] == "bank"
                 with pytest.raises((ssl.SSLError, ConnectionError)):
                     await over_tls(port_of(service), "shop.example")
-                assert await say(port_of(service), get()) == b""
+                assert await refused(port_of(service), get())
                 for _ in range(100):
                     if not service._sessions:
                         break
@@ -465,11 +477,7 @@ def test_what_it_shows(tmp_path: Path) -> None:
     async def test() -> None:
         async with backend(named("one")) as one:
             lines = f"{LISTEN}{certificate(tmp_path, 'shop.example')}{LISTEN}"
-            text = (
-                simple(one, ADMIN)
-                .replace(LISTEN, lines)
-                .replace("[[pool", '[[route.filter]]\nkind = "metrics"\n[[pool', 1)
-            )
+            text = simple(one, ADMIN).replace(LISTEN, lines).replace("[[pool", COUNTED, 1)
             async with serving(tmp_path, text) as (service, file):
                 operator = Operator(service)
                 assert body(await say(port_of(service, 1), get())) == "one"
@@ -503,11 +511,7 @@ def test_metrics_are_what_prometheus_reads(tmp_path: Path) -> None:
 
     async def test() -> str:
         async with backend(named("one")) as one:
-            odd = (
-                simple(one, ADMIN)
-                .replace('"web"', '"we\\"b\\\\x"')
-                .replace("[[pool", '[[route.filter]]\nkind = "metrics"\n[[pool', 1)
-            )
+            odd = simple(one, ADMIN).replace('"web"', '"we\\"b\\\\x"').replace("[[pool", COUNTED, 1)
             async with serving(tmp_path, odd) as (service, _):
                 await say(port_of(service), get())
                 return (await Operator(service).call("GET", "/metrics"))[1]
