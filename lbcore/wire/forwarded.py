@@ -4,10 +4,10 @@ Rule of this file: header values in, addresses out. The only thing known for sur
 names; all else is hearsay, and the caller says whom it trusts.
 
 Theory. Each proxy appends the address that its own connection came from, on the right. So the list reads from the
-client, left, to the last proxy but one, right, and the peer is that last proxy. An entry is as true as the one who wrote
-it, and that is whoever stands right of it. So walk from the right: believe the peer; as long as the one believed is a
-proxy of ours, believe what it wrote. The first that is not ours is the client. All that is left of it, the client may
-have written itself.
+client, left, to the last proxy but one, right, and the peer is that last proxy. An entry is as true as the one who
+wrote it, and that is whoever stands right of it. So walk from the right: believe the peer; as long as the one believed
+is a proxy of ours, believe what it wrote. The first that is not ours is the client. All that is left of it, the client
+may have written itself.
 
 Two ways to say "ours": networks, or a number of proxies. The number is right only as long as nobody can come by a
 shorter way; where the list is too short for it, nobody is named rather than somebody else.

@@ -1,7 +1,7 @@
 """A ClientHello written by hand: of a kind that no TLS library at hand would send, and the same at every run.
 
-Rule of this file: it writes bytes; `tls_hello` reads them. Nobody has the keys to it: a server answers such a hello, and
-that is as far as the conversation gets.
+Rule of this file: it writes bytes; `tls_hello` reads them. Nobody has the keys to it: a server answers such a hello,
+and that is as far as the conversation gets.
 
 Theory. The fields are those of RFC 8446 section 4.1.2, the values those that a browser sends. What a balancer meets
 in the wild and a library may not give: a post-quantum key share (X25519MLKEM768, 1216 bytes), extensions in random
