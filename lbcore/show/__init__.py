@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lbcore.show.curves import lines
     from lbcore.show.explorer import explore
     from lbcore.show.fates import fleet
-    from lbcore.show.first_flight import hello_map
+    from lbcore.show.first_flight import hello_bytes, hello_map
     from lbcore.show.header_diagram import header
     from lbcore.show.hearsay import Hearsay
     from lbcore.show.listing import source
@@ -37,7 +37,7 @@ _WHERE = {
     "verifier_steps": "lbcore.show.verifier_stepper",
     "header": "lbcore.show.header_diagram",
     "Hearsay": "lbcore.show.hearsay",
-    "hello_map": "lbcore.show.first_flight",
+    **dict.fromkeys(("hello_bytes", "hello_map"), "lbcore.show.first_flight"),
     "lines": "lbcore.show.curves",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
     **dict.fromkeys(("predict", "quiz"), "lbcore.show.questions"),
@@ -46,9 +46,9 @@ _WHERE = {
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Hearsay", "Span", "bars", "explore", "figure", "finish", "fleet", "header", "hello_map",
-    "inspector", "lines", "machine_steps", "packet", "packet_steps", "predict", "quiz", "removal", "slots_moved",
-    "source", "table", "verifier_steps",
+    "HATCHES", "PALETTE", "Hearsay", "Span", "bars", "explore", "figure", "finish", "fleet", "header", "hello_bytes",
+    "hello_map", "inspector", "lines", "machine_steps", "packet", "packet_steps", "predict", "quiz", "removal",
+    "slots_moved", "source", "table", "verifier_steps",
 ]  # fmt: skip
 
 

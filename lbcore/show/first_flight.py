@@ -1,6 +1,6 @@
-"""Where in a ClientHello the server name lies, and how much of it the first segment brings.
+"""A ClientHello as bytes with its fields coloured, and as a bar to scale: what the first segment brings of it.
 
-Rule of this file: `lbcore.wire.tls_hello` finds the fields; here they are drawn to scale, one hello a row.
+Rule of this file: `lbcore.wire.tls_hello` finds the fields; here they are drawn.
 
 Trap. Colour must not be the only difference: large fields have their names written into them, the server name above.
 """
@@ -11,13 +11,15 @@ from collections.abc import Mapping
 
 from matplotlib.patches import Rectangle
 
+from lbcore.show.packet_diagram import PacketDiagram, Span, packet
 from lbcore.show.style import BLACK, GREEN, PURPLE, SKY, VERMILION, Picture, figure, finish
 from lbcore.wire import tls_hello
 
 SEGMENT = 1460  # bytes of payload: 1500 of Ethernet less 40 of IPv4 and TCP headers
-TINTS = {"server name": VERMILION, "key share": SKY, "ALPN": GREEN, "encrypted client hello": PURPLE}
+LOCKED = "encrypted client hello"
+TINTS = {"server name": VERMILION, "key share": SKY, "ALPN": GREEN, LOCKED: PURPLE}
 OTHER, WIDE = "#d4d4d4", 130
-SHORT = {"encrypted client hello": "ECH"}
+SHORT = {LOCKED: "ECH"}
 Spans = Mapping[str, tuple[int, int]]
 
 
@@ -39,6 +41,22 @@ def verdict(hello: bytes, segment: int = SEGMENT) -> str:
     if end <= segment:
         return "the name in the first segment, the rest in the next"
     return "no name in the first segment"
+
+
+def hello_bytes(hello: bytes, *, max_rows: int = 24, caption: str = "") -> PacketDiagram:
+    """A hello byte by byte. Framed: name and ALPN. Locked: what nobody on the way can read. Raises as `parse` does."""
+    parsed = tls_hello.parse(hello)
+    spans = [Span(0, parsed.size, "lengths, other fields", "TLS")]
+    spans += [Span(s.start, s.end, s.name, s.name if s.name in TINTS else "TLS") for s in parsed.spans]
+    there = {span.kind for span in spans}
+    return packet(
+        hello,
+        spans,
+        highlight=[name for name in ("server name", "ALPN") if name in there],
+        readable=sorted(there - {LOCKED}),
+        max_rows=max_rows,
+        caption=caption or f"a ClientHello, {len(hello)} bytes",
+    )
 
 
 def hello_map(hellos: Mapping[str, bytes], *, segment: int = SEGMENT, title: str = "", alt: str = "") -> Picture:

@@ -13,7 +13,7 @@ import asyncio
 import ssl
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from lbcore.testbed import callers
@@ -32,6 +32,17 @@ class Visit(NamedTuple):
     certificate: str
     alpn: str | None
     text: str
+
+
+def first_flight(name: str | None, alpn: Sequence[str] = ("h2", "http/1.1")) -> bytes:
+    """The first bytes that Python's own TLS client sends to whom it takes for `name`: a ClientHello in its records."""
+    context, sent = ssl.create_default_context(), ssl.MemoryBIO()
+    context.check_hostname = name is not None
+    context.set_alpn_protocols(list(alpn))
+    client = context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname=name)
+    with suppress(ssl.SSLWantReadError):  # it waits for an answer, and gets none
+        client.do_handshake()
+    return sent.read()
 
 
 @asynccontextmanager

@@ -47,8 +47,8 @@ async def web(reader: StreamReader, writer: StreamWriter) -> None:
     try:
         smallest.parse_request(await smallest.read_head(reader))
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-    except smallest.Refused as refusal:
-        writer.write(refusal.answer())
+    except smallest.Refused:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     await finish(reader, writer)
 
 

@@ -137,17 +137,22 @@ def client_of(
     """
     if field not in CHAINS:
         raise ValueError(f"field is {field!r}; must be one of {', '.join(CHAINS)}")
-    believed = canonical(peer)
-    if believed is None:
+    if isinstance(trusted, int) and trusted < 0:
+        raise ValueError(f"trusted is {trusted}; must be 0 or more proxies")
+    last = canonical(peer)
+    if last is None:
         raise ValueError(f"peer is {peer!r}; must be an address")
-    chain = CHAINS[field](value for name, value in headers if name.lower() == field)
+    return believed([*CHAINS[field](value for name, value in headers if name.lower() == field), last], trusted)
+
+
+def believed(chain: Sequence[str | None], trusted: Trusted) -> str | None:
+    """The client of a chain: what each proxy said, left to right, and then the peer. None if nobody says."""
     if isinstance(trusted, int):
-        if trusted < 0:
-            raise ValueError(f"trusted is {trusted}; must be 0 or more proxies")
-        return [*chain, believed][-1 - trusted] if trusted <= len(chain) else None
-    while believed is not None and chain and _within(believed, trusted):
-        believed = chain.pop()
-    return believed
+        return chain[-1 - trusted] if trusted < len(chain) else None
+    for address in reversed(chain):
+        if address is None or not _within(address, trusted):
+            return address
+    return chain[0]
 
 
 def _within(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
