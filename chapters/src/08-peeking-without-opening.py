@@ -6,7 +6,7 @@
 #   minutes: 55
 #   memory_mb: 500
 #   after: [what-each-layer-sees, forwarding-modes]
-#   lab:
+#   lab: sni-router
 # ---
 
 # %% [markdown]
