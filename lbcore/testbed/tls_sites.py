@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from lbcore.testbed import callers
-from lbcore.testbed.smallest import Address, Handler, close
+from lbcore.testbed.smallest import Address, Handler, listening
 
 if TYPE_CHECKING:
     import trustme
@@ -62,18 +62,13 @@ async def sites(
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             authority.issue_cert(name).configure_cert(context)
             context.set_alpn_protocols(list(alpn))
-            server = await asyncio.start_server(_site(name), "127.0.0.1", 0, ssl=context)
-            await stack.enter_async_context(server)
-            doors[name] = server.sockets[0].getsockname()[:2]
+            doors[name] = await stack.enter_async_context(listening(_site(name), context))
         yield doors, authority
 
 
 def _site(name: str) -> Handler:
     async def handle(reader: StreamReader, writer: StreamWriter) -> None:
-        try:
-            writer.write(f"{name}, called by {writer.get_extra_info('peername')[0]}".encode())
-        finally:
-            await close(writer)
+        writer.write(f"{name}, called by {writer.get_extra_info('peername')[0]}".encode())
 
     return handle
 
