@@ -106,7 +106,7 @@ show.table([(name, visit.certificate) for name, visit in zip(names, whole, stric
 #
 # ## Half a hello
 #
-# The 9:10 incident. A hello is one message, and TCP has no messages: it comes in segments, of 1460 bytes on an ordinary
+# A hello is one message, and TCP has no messages: it comes in segments, of 1460 bytes on an ordinary
 # Ethernet path. That it fits in one was a habit, never a promise. Post-quantum key exchange ended it:
 # X25519MLKEM768 sends a share of 1216 bytes
 # ([draft](https://datatracker.ietf.org/doc/draft-ietf-tls-ecdhe-mlkem/)), and [tldr.fail](https://tldr.fail) lists what
@@ -158,7 +158,8 @@ show.lines(
 )
 
 # %% [markdown]
-# Try it yourself: draw another order, or make the segments smaller, as tunnels do
+# That was the 9:10 incident. (The share depends on what else is in a hello; this is our mix.) The tests had the name at
+# the left edge, a visitor has it anywhere. Draw another order, or make the segments smaller, as tunnels do
 # ([chapter 04](04-forwarding-modes.ipynb)).
 
 
@@ -182,7 +183,8 @@ show.explore(
 # ## Wait, but not for ever
 #
 # The cure is to keep what has come until the hello is whole. The parser says how much is missing at least, and the
-# relay's `Opening` keeps the bytes, for the backend must get every one of them.
+# relay's `Opening` keeps the bytes, for the backend must get every one of them. It costs no round trip: a sender may
+# have ten segments on the way from the start ([RFC 6928](https://www.rfc-editor.org/rfc/rfc6928)).
 
 # %%
 peek, data = tls_hello.Peek(), hellos["shuffled anew"]
@@ -510,9 +512,11 @@ show.table([(rule, *row) for rule, row in verdicts.items()], ("backend believes"
 # count lands on what the client wrote. **Networks** survive that, and fail where strangers live in a network of ours: a
 # content delivery network carries other people's programs, too, and they may call you.
 #
-# So close the side doors first (let the balancer take connections from the edge only), then either rule will do.
+# So close the side doors (let the balancer take connections from the edge only) and count; or list the addresses of
+# your own proxies, and not a whole network that others live in.
 #
-# The other cure is to forget. The first proxy that is yours may write over whatever it finds:
+# The other cure is to forget. The first proxy that is yours may write over whatever it finds, as the usual
+# `X-Real-IP $remote_addr` of nginx does:
 
 # %%
 mixes = [("append", "append"), ("overwrite", "append"), ("append", "overwrite"), ("pass on", "append")]
@@ -568,7 +572,7 @@ seen
 # |---|---|---|---|---|
 # | NAT, DSR, tunnels | the client | the packet | routes, ARP, MTU | only without getting an answer |
 # | full NAT, plain TCP proxy | the balancer | nothing | nothing | nothing to forge |
-# | transparent TCP proxy | the client | the packet | root; replies routed back through it | as with NAT |
+# | transparent TCP proxy (TPROXY) | the client | the packet | root; replies routed back through it | as with NAT |
 # | TCP proxy, PROXY protocol | the balancer | the header | both sides agree; no shared pool | if taken from strangers |
 # | HTTP proxy, X-Forwarded-For | the balancer | an entry | HTTP in the clear | if one too many is trusted |
 #
@@ -639,8 +643,8 @@ seen
 # the address.
 #
 # **"Which entry of X-Forwarded-For is the client?"**
-# *Weak:* "The first." *Strong:* the rightmost that none of our proxies stands behind; everything left of it is a
-# claim. Mentions the way around the edge, and that the edge may overwrite.
+# *Weak:* "The first." *Strong:* the rightmost that is no proxy of ours; everything left of it is a claim. Mentions
+# the way around the edge, and that the edge may overwrite.
 #
 # **"We switched the PROXY protocol on, and every backend went down."**
 # *Weak:* "Roll back, it is broken." *Strong:* one side did not know: either backends do not expect the header, or the

@@ -46,7 +46,7 @@ _WHERE = {
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Hearsay", "Span", "bars", "explore", "figure", "finish", "fleet", "header", "hello_bytes",
+    "HATCHES", "Hearsay", "PALETTE", "Span", "bars", "explore", "figure", "finish", "fleet", "header", "hello_bytes",
     "hello_map", "inspector", "lines", "machine_steps", "packet", "packet_steps", "predict", "quiz", "removal",
     "slots_moved", "source", "table", "verifier_steps",
 ]  # fmt: skip
