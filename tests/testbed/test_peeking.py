@@ -13,6 +13,7 @@ from lbcore.testbed import callers, hops, smallest, tls_sites, whoami
 from lbcore.testbed.capabilities import machine
 from lbcore.wire import proxy_protocol, tls_hello
 from lbcore.wire.proxy_protocol import Header, Inet
+from tests import needs
 
 RANGE = machine()["loopback range"].available
 ME = "127.0.0.9" if RANGE else "127.0.0.1"
@@ -84,7 +85,7 @@ def test_the_web_server_knows_a_request():
     assert play(knock(whoami.web, LIE + b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")).startswith("HTTP/1.1 400")
 
 
-@pytest.mark.skipif(not RANGE, reason="the proxies' addresses are of 127.0.0.0/8, and this machine has one of them")
+@needs.linux()  # all of 127.0.0.0/8
 @pytest.mark.parametrize(
     ("policies", "wanted"),
     [
