@@ -8,18 +8,15 @@ from itertools import product
 import pytest
 
 from lbcore import show
-from lbcore.show import first_flight, hearsay
+from lbcore.show import first_flight
+from lbcore.show.hearsay_diagram import CLIENTS, LIES, RULES
 from lbcore.wire import tls_hello
 from lbcore.wire.tls_compose import client_hello, records
 
-EVERY = [
-    show.Hearsay(*one)
-    for one in product(hearsay.RULES, hearsay.LIES, hearsay.CLIENTS, range(1, 4), range(4))
-    if one[4] <= one[3]
-]
+EVERY = [show.hearsay(*one) for one in product(RULES, LIES, CLIENTS, range(1, 4), range(4)) if one[4] <= one[3]]
 
 
-@pytest.mark.parametrize("rule", hearsay.RULES)
+@pytest.mark.parametrize("rule", RULES)
 def test_the_marked_entry_is_the_one_believed(rule):
     for one in (one for one in EVERY if one.rule == rule):
         assert (one.entries[one.chosen][0] if one.chosen is not None else None) == one.believed
@@ -57,3 +54,9 @@ def test_a_map_names_size_and_verdict_of_each():
     assert re.search(rf"small: {len(hellos['small'])} bytes, all in the first segment", drawn.alt)
     assert "nameless" in drawn.alt
     assert "there is no name" in drawn.alt
+
+
+@pytest.mark.parametrize("wrong", [{"rule": "first"}, {"lie": "x"}, {"client": "y"}, {"proxies": 4}, {"skipped": 3}])
+def test_a_stage_that_is_not_there_is_named(wrong):
+    with pytest.raises(ValueError, match="wanted"):
+        show.hearsay(**wrong)

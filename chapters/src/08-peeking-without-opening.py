@@ -32,7 +32,7 @@ from lbcore import show
 from lbcore.l4.relay import Listener, Options, Pool, Relay, Route, Target, Timeouts, opening, router
 from lbcore.l4.walk import Site
 from lbcore.show.first_flight import places
-from lbcore.show.hearsay import CLIENTS, LIES, RULES
+from lbcore.show.hearsay_diagram import CLIENTS, LIES, RULES
 from lbcore.testbed import aside, callers, hops, smallest, tls_sites, whoami
 from lbcore.wire import forwarded, proxy_protocol, proxy_tlv, tls_hello
 from lbcore.wire.dissect import dissect, find
@@ -456,8 +456,8 @@ aside.run(request())
 # says: take the first entry. That is the 11:40 incident:
 
 # %%
-peer, fields = aside.run(request("X-Forwarded-For: 127.0.0.1"))
-fields
+peer, values = aside.run(request("X-Forwarded-For: 127.0.0.1"))
+values
 
 # %% [markdown]
 # The client wrote the field before it knocked, and the proxies, as told, appended. (nginx's
@@ -473,7 +473,7 @@ show.source(forwarded.believed)
 
 # %%
 ours = [ip_network("127.0.0.11/32"), ip_network("127.0.0.12/32")]
-forwarded.client_of(peer, fields, ours), forwarded.client_of(peer, fields, 2)
+forwarded.client_of(peer, values, ours), forwarded.client_of(peer, values, 2)
 
 # %% [markdown]
 # Two ways to say what is ours: networks, or a number of proxies. Both are right here, and each can be fooled. Move
@@ -482,7 +482,7 @@ forwarded.client_of(peer, fields, ours), forwarded.client_of(peer, fields, 2)
 
 # %%
 def believe(rule="leftmost", client_writes="1.2.3.4", client_sits="anywhere", proxies=2, goes_around=0):
-    return show.Hearsay(rule, client_writes, client_sits, proxies, min(goes_around, proxies))
+    return show.hearsay(rule, client_writes, client_sits, proxies, min(goes_around, proxies))
 
 
 show.explore(
@@ -501,7 +501,7 @@ cases = {
     "around the edge": {"skipped": 1},
     "from the edge's network": {"client": "in the edge's network"},
 }
-verdicts = {rule: [show.Hearsay(rule, **case).verdict for case in cases.values()] for rule in RULES}
+verdicts = {rule: [show.hearsay(rule, **case).verdict for case in cases.values()] for rule in RULES}
 assert verdicts["2 proxies"] == ["client", "lie", "client"] and verdicts["networks"] == ["client", "client", "lie"]
 show.table([(rule, *row) for rule, row in verdicts.items()], ("backend believes", *cases),
            caption="Two proxies; a client that lies. Whom does the backend take it for?")  # fmt: skip
@@ -520,7 +520,7 @@ show.table([(rule, *row) for rule, row in verdicts.items()], ("backend believes"
 
 # %%
 mixes = [("append", "append"), ("overwrite", "append"), ("append", "overwrite"), ("pass on", "append")]
-lied = {mix: aside.run(request("X-Forwarded-For: 1.2.3.4", policies=mix))[1][0][1] for mix in mixes}
+lied = {mix: aside.run(request("X-Forwarded-For: 1.2.3.4", policies=mix))[1][0] for mix in mixes}
 show.table([(*mix, listed) for mix, listed in lied.items()], ("first proxy", "second proxy", "X-Forwarded-For"))
 
 # %% [markdown]
@@ -542,7 +542,7 @@ forwarded.forwarded([line])
 
 # %%
 try:
-    forwarded.client_of("10.0.0.2", [("Forwarded", 'for="1.2.3.4, for=198.51.100.9')], 1, "forwarded")
+    forwarded.client_of("10.0.0.2", ['for="1.2.3.4, for=198.51.100.9'], 1, "forwarded")
 except ValueError as fault:
     print(fault)
 

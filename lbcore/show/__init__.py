@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lbcore.show.fates import fleet
     from lbcore.show.first_flight import hello_bytes, hello_map
     from lbcore.show.header_diagram import header
-    from lbcore.show.hearsay import Hearsay
+    from lbcore.show.hearsay_diagram import hearsay
     from lbcore.show.listing import source
     from lbcore.show.machine_stepper import machine_steps
     from lbcore.show.packet_diagram import Span, packet
@@ -36,7 +36,7 @@ _WHERE = {
     "machine_steps": "lbcore.show.machine_stepper",
     "verifier_steps": "lbcore.show.verifier_stepper",
     "header": "lbcore.show.header_diagram",
-    "Hearsay": "lbcore.show.hearsay",
+    "hearsay": "lbcore.show.hearsay_diagram",
     **dict.fromkeys(("hello_bytes", "hello_map"), "lbcore.show.first_flight"),
     "lines": "lbcore.show.curves",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
@@ -46,7 +46,7 @@ _WHERE = {
 }
 
 __all__ = [
-    "HATCHES", "Hearsay", "PALETTE", "Span", "bars", "explore", "figure", "finish", "fleet", "header", "hello_bytes",
+    "HATCHES", "PALETTE", "Span", "bars", "explore", "figure", "finish", "fleet", "header", "hearsay", "hello_bytes",
     "hello_map", "inspector", "lines", "machine_steps", "packet", "packet_steps", "predict", "quiz", "removal",
     "slots_moved", "source", "table", "verifier_steps",
 ]  # fmt: skip

@@ -74,9 +74,9 @@ async def row(policies: Sequence[str]) -> AsyncIterator[list[Address]]:
         yield doors
 
 
-async def fetch(door: Address, *fields: str, source: str) -> tuple[str, list[tuple[str, str]]]:
-    """(peer, header fields) as the backend had them, for a request with these header lines."""
+async def fetch(door: Address, *fields: str, source: str) -> tuple[str, list[str]]:
+    """(peer, values of X-Forwarded-For) as the backend had them, for a request with these header lines."""
     lines = ["GET / HTTP/1.1", "Host: shop.example", *fields, "", ""]
     answer = await callers.ask(door, "\r\n".join(lines).encode("latin-1"), source=source)
     peer, *said = answer.partition("\r\n\r\n")[2].split("\n")
-    return peer, [(name, value.strip()) for name, _, value in (line.partition(":") for line in said)]
+    return peer, [line.partition(":")[2].strip() for line in said]

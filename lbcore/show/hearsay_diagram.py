@@ -31,13 +31,13 @@ TRUE, FALSE, SELF = "#c4e8d8", "#f8cdb4", "#cfe6f5"
 
 @dataclass(frozen=True)
 class Hearsay:
-    """One request. rule: one of RULES. lie: a key of LIES. client: a key of CLIENTS. skipped: doors gone around."""
+    """One request; see `hearsay`."""
 
-    rule: str = "leftmost"
-    lie: str = "1.2.3.4"
-    client: str = "anywhere"
-    proxies: int = 2
-    skipped: int = 0
+    rule: str
+    lie: str
+    client: str
+    proxies: int
+    skipped: int
 
     @property
     def way(self) -> tuple[tuple[str, str], ...]:
@@ -63,7 +63,7 @@ class Hearsay:
         if self.rule in WRONG_RULES:
             return listed[0] if listed and self.rule == "leftmost" else peer
         trusted = OURS if self.rule == "networks" else int(self.rule[0])
-        return client_of(peer, [("X-Forwarded-For", ", ".join(listed))], trusted)
+        return client_of(peer, [", ".join(listed)], trusted)
 
     @property
     def chosen(self) -> int | None:
@@ -130,3 +130,16 @@ class Hearsay:
 def ours(address: str) -> bool:
     """Whether the networks rule trusts it."""
     return any(ip_address(address) in network for network in OURS)
+
+
+def hearsay(
+    rule: str = "leftmost", lie: str = "1.2.3.4", client: str = "anywhere", proxies: int = 2, skipped: int = 0
+) -> Hearsay:
+    """Whom a backend believes. rule: one of RULES; lie: of LIES; client: of CLIENTS. proxies: 1 to 3; skipped: how many
+    of them the client goes around. ValueError names what is none of these."""
+    for name, value, known in (("rule", rule, RULES), ("lie", lie, LIES), ("client", client, CLIENTS)):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}, wanted one of: {', '.join(known)}")
+    if not 0 <= skipped <= proxies <= len(PROXIES) or not proxies:
+        raise ValueError(f"proxies is {proxies}, skipped {skipped}; wanted 1 to {len(PROXIES)}, and at most so many")
+    return Hearsay(rule, lie, client, proxies, skipped)
