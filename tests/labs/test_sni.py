@@ -150,6 +150,11 @@ def test_real_clients_reach_their_sites_through_a_right_answer_and_not_through_a
     assert [row[-1] for row in hasty.rows][1] == "default.example"
 
 
+def test_a_router_that_never_decides_is_shown_once():
+    shown = sni.show_route(lambda data, routes, default: None)
+    assert [row[-1] for row in shown.rows] == ["(no connection)"]
+
+
 def test_solution_passes_every_check_and_hidden_test():
     names = {}
     shown = [value for source in cells("06-sni-router") if (value := run_cell(source, names)) is not None]

@@ -25,6 +25,7 @@ from lbcore.wire.tls_compose import client_hello, records
 
 SITES = ["shop.example", "pay.example", "default.example"]
 TABLE = {"shop.example": "shop.example", "*.pay.example": "pay.example"}
+NOWHERE = "(no connection)"
 VISITS: list[tuple[str | None, int]] = [
     ("shop.example", 0), ("shop.example", 150), ("SHOP.example", 0), ("eu.pay.example", 150), ("pay.example", 0),
     (None, 0),
@@ -130,7 +131,7 @@ def show_route(route: Any) -> Table | Verdict:
 
 
 async def journeys(route: Any) -> list[tuple[Any, ...]]:
-    """A row for each visit."""
+    """A row for each visit, up to the first that gets nowhere: to wait for more such would take a while."""
     rows = []
     async with tls_sites.sites(SITES) as (doors, authority):
         for name, piece in VISITS:
@@ -139,9 +140,11 @@ async def journeys(route: Any) -> list[tuple[Any, ...]]:
                 try:
                     seen = (await tls_sites.visit(door, name, authority, piece=piece)).certificate
                 except (OSError, TimeoutError):
-                    seen = "(no connection)"
+                    seen = NOWHERE
             times = "once" if len(asked) == 1 else "several times"
             rows.append((name, f"in pieces of {piece}" if piece else "whole", times, told(asked[-1]), seen))
+            if seen == NOWHERE:
+                break
     return rows
 
 
