@@ -335,7 +335,7 @@ header = proxy_protocol.encode(Header(2, "TCP4", **ends_of, tlvs=extra))
 parts = {"signature": 12, "version, command": 13, "family": 14, "length": 16, "client": 20, "destination": 24,
          "client's port": 26, "destination's port": 28, "TLV": len(header)}  # fmt: skip
 starts = [0, *parts.values()]
-show.packet(header, [show.Span(start, end, name, name.split("'")[0])
+show.packet(header, [show.Span(start, end, name, "16 fixed bytes" if end <= 16 else name.split("'")[0])
                      for start, (name, end) in zip(starts, parts.items(), strict=False)])  # fmt: skip
 
 # %%
@@ -547,13 +547,13 @@ except ValueError as fault:
     print(fault)
 
 # %% [markdown]
-# Such a request wants a 400. The other is that there are now two fields. Proxies that write one of them pass the other
+# Such a request wants a 400. The other trap: there are two fields now. Proxies that write one of them pass the other
 # on as the client wrote it. Choose one, and strip the other at the door.
 #
 # ## Who is the client?
 #
 # All modes side by side. For those that forward packets we ask the frames of [chapter 04](04-forwarding-modes.ipynb);
-# the others you have just run.
+# the relay and the HTTP proxies you have just run.
 
 
 # %%
@@ -578,7 +578,7 @@ seen
 #
 # "The PROXY protocol is how L4 passes the client on" is thus half true. It is how *TCP proxies* do it. A balancer that
 # forwards packets cannot put bytes into a stream without becoming a proxy, and has no need to: it left the address
-# where it was. And it needs neither HTTP nor a key: it works in front of TLS that stays closed.
+# where it was. And the header needs neither HTTP nor a key: it works in front of TLS that stays closed.
 #
 # ## What breaks it
 #
