@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from lbcore.l7.proxy import Proxy
     from lbcore.l7.sides import BackendSide, ClientSide
 
+REFUSED = frozenset((b"CONNECT", b"TRACE"))
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
 NONE = Headers()
 STATUS_OF = {"timeout": 504, "connect timeout": 504}
@@ -57,6 +58,7 @@ class Exchange:
     _filters: tuple[Filter, ...] = ()
     _passed = 0  # filters whose on_request was called
     _pool: Pool | None = None
+    _instead_of_a_pool: Response | None = None
     _target: Backend | None = None
     _tried: tuple[Backend, ...] = ()
     _side: BackendSide | None = None
@@ -81,18 +83,14 @@ class Exchange:
         """The request's head is there. expects: its body waits for `100 Continue`."""
         request, self._expects = self.request, expects
         self.proxy.exchanges.add(self)
-        if request.method in (b"CONNECT", b"TRACE") and request.protocol is None:
-            self.answer(text(405, f"{request.method.decode()} is not for this proxy"))
-            return
-        if request.length is not None and request.length > self.proxy.limits.body:
-            self.answer(text(413, f"a body may have {self.proxy.limits.body} bytes"))
-            return
-        route = self.proxy.router.find(request)
-        if route is None:
-            self.answer(text(404, "no route fits this request"))
-            return
-        self.route, self._filters = route.name, route.filters
-        self._pool = route.choose(request)
+        router = self.proxy.router
+        if refusal := self._refusal():
+            self._instead_of_a_pool, self._filters = refusal, router.everywhere
+        elif route := router.find(request):
+            self.route, self._filters = route.name, route.filters
+            self._pool = route.choose(request)
+        else:
+            self._instead_of_a_pool, self._filters = text(404, "no route fits this request"), router.everywhere
         if self._filters and (limit := max(one.body_limit for one in self._filters)) and request.length != 0:
             if request.length is not None and request.length > limit:
                 self.answer(text(413, f"a body may have {limit} bytes here"))
@@ -102,6 +100,15 @@ class Exchange:
             self._wait_for_body()
             return
         self._inwards()
+
+    def _refusal(self) -> Response | None:
+        """What no route could change."""
+        request, limits = self.request, self.proxy.limits
+        if request.method in REFUSED and request.protocol is None:
+            return text(405, f"{request.method.decode()} is not for this proxy")
+        if request.length is not None and request.length > limits.body:
+            return text(413, f"a body may have {limits.body} bytes")
+        return None
 
     def ask(self, pool: Pool) -> None:
         """Instead of `begin`: past route and filters, straight to this pool. The request is whole."""
@@ -156,7 +163,7 @@ class Exchange:
     def _ask(self) -> None:
         pool, request = self._pool, self.request
         if pool is None:
-            self.answer(text(404, "nobody answers here"))
+            self.answer(self._instead_of_a_pool or text(404, "nobody answers here"))
             return
         backend = pool.pick(request, self._tried)
         if backend is None:
@@ -484,8 +491,9 @@ class Exchange:
     def _finish(self, trailers: Headers) -> None:
         if self._over:
             return
-        if not self._request_over and self._side is not None:
-            self._drop_side("")
+        if self._side is not None:  # a filter answered in its place, or it has heard enough
+            status = self.response.status if self.response is not None else 0
+            self._drop_side("", Result(status, "", monotonic() - self._asked, sent=True))
         client = self.client
         self._over_and_out()
         client.send_end(trailers)

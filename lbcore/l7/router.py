@@ -94,17 +94,22 @@ def as_it_stands(request: Request) -> bytes:
 
 
 class Router:
-    """Routes in the order that was asked for; the first that fits is taken."""
+    """Routes in the order that was asked for; the first that fits is taken.
+
+    everywhere: filters for what fits no route, or is refused. path: of a request, in its normal form.
+    """
 
     def __init__(
         self,
         routes: Sequence[Route],
+        everywhere: Sequence[Filter] = (),
+        *,
         order: str = "first",
         path: Callable[[Request], bytes] = as_it_stands,
     ) -> None:
         if order not in ORDERS:
             raise ValueError(f"order is {order!r}, wanted one of {', '.join(ORDERS)}")
-        self.routes = tuple(routes)
+        self.routes, self.everywhere = tuple(routes), tuple(everywhere)
         self.path: Final = path
         entries = list(_entries(self.routes))
         if order == "longest":

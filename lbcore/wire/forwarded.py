@@ -126,14 +126,12 @@ def forwarded_for(values: Iterable[str]) -> list[str | None]:
 CHAINS = {"x-forwarded-for": x_forwarded_for, "forwarded": forwarded_for}
 
 
-def client_of(
-    peer: str, headers: Iterable[tuple[str, str]], trusted: Trusted, field: str = "x-forwarded-for"
-) -> str | None:
+def client_of(peer: str, values: Iterable[str], trusted: Trusted, field: str = "x-forwarded-for") -> str | None:
     """The client's address, for who trusts these proxies; None if the last of them does not name one.
 
-    headers: (name, value) in the order in which they came, names in any case. field: the one that these proxies write.
-    Malformed for a Forwarded that cannot be read; ValueError for another field, a negative number, or a peer that is no
-    address.
+    values: of all lines of the field, in order (bytes as Latin-1: RFC 9110 section 5.5). field: which one it is,
+    "x-forwarded-for" or "forwarded": the one that these proxies write, and no other. Malformed for a Forwarded that
+    cannot be read; ValueError for another field, a negative number, or a peer that is no address.
     """
     if field not in CHAINS:
         raise ValueError(f"field is {field!r}; must be one of {', '.join(CHAINS)}")
@@ -142,7 +140,7 @@ def client_of(
     last = canonical(peer)
     if last is None:
         raise ValueError(f"peer is {peer!r}; must be an address")
-    return believed([*CHAINS[field](value for name, value in headers if name.lower() == field), last], trusted)
+    return believed([*CHAINS[field](values), last], trusted)
 
 
 def believed(chain: Sequence[str | None], trusted: Trusted) -> str | None:

@@ -17,19 +17,18 @@ OUTSIDE = st.ip_addresses().filter(
     lambda a: not any(a in net for net in OURS) and not (a.version == 6 and (a.ipv4_mapped or a.scope_id))
 )
 VALUE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=60)
-NAMES = {"x-forwarded-for": "X-Forwarded-For", "forwarded": "Forwarded"}
 APPEND = {"x-forwarded-for": lambda peer: peer, "forwarded": lambda peer: element(peer, proto="https")}
 
 
 def through(field, lines, ends, in_one_line):
-    """(peer, headers) at the backend: each proxy in `ends` appends whom it was called by. ends: client, proxies."""
+    """(peer, the field's values) at the backend: each of the proxies appends who called it. ends: client, proxies."""
     for caller in ends[:-1]:
         entry = APPEND[field](caller)
         lines = [*lines[:-1], f"{lines[-1]}, {entry}"] if lines and in_one_line else [*lines, entry]
-    return ends[-1], [("Host", "shop.example"), *((NAMES[field], line) for line in lines)]
+    return ends[-1], lines
 
 
-@pytest.mark.parametrize("field", NAMES)
+@pytest.mark.parametrize("field", CHAINS)
 @given(
     lies=st.lists(VALUE | st.just("10.0.0.1") | st.just("for=10.0.0.1"), max_size=3),
     client=OUTSIDE.map(str),
@@ -40,48 +39,46 @@ def through(field, lines, ends, in_one_line):
 @example(lies=["1.2.3.4,10.0.0.1"], client="198.51.100.9", proxies=["10.0.0.1"], in_one_line=True)
 @example(lies=[","], client="198.51.100.9", proxies=["10.0.0.1"], in_one_line=True)
 def test_whatever_a_client_writes_it_is_itself(field, lies, client, proxies, in_one_line):
-    peer, headers = through(field, lies, [client, *proxies], in_one_line)
+    peer, values = through(field, lies, [client, *proxies], in_one_line)
     for trusted in (OURS, len(proxies)):
         try:
-            assert client_of(peer, headers, trusted, field) == str(ip_address(client))
+            assert client_of(peer, values, trusted, field) == str(ip_address(client))
         except Malformed:
             assert field == "forwarded"
             with pytest.raises(Malformed):
                 forwarded(lies)
-    unread = next(name for name in NAMES if name != field)
-    assert client_of(peer, headers, 0, unread) == client_of(peer, [], OURS[:0], field)
 
 
 def test_leftmost_is_what_the_client_wrote():
     """Why one reads from the right."""
-    peer, headers = through("x-forwarded-for", ["1.2.3.4"], ["198.51.100.9", "10.0.0.1", "10.0.0.2"], True)
-    assert x_forwarded_for(value for name, value in headers if name != "Host") == [
+    peer, values = through("x-forwarded-for", ["1.2.3.4"], ["198.51.100.9", "10.0.0.1", "10.0.0.2"], True)
+    assert x_forwarded_for(values) == [
         "1.2.3.4",
         "198.51.100.9",
         "10.0.0.1",
     ]
-    assert client_of(peer, headers, 3) == "1.2.3.4"  # one too many
-    assert client_of(peer, headers, 1) == "10.0.0.1"  # one too few
+    assert client_of(peer, values, 3) == "1.2.3.4"  # one too many
+    assert client_of(peer, values, 1) == "10.0.0.1"  # one too few
 
 
 def test_a_way_around_a_proxy_breaks_the_count_and_not_the_networks():
-    peer, headers = through("x-forwarded-for", ["1.2.3.4"], ["198.51.100.9", "10.0.0.2"], True)
-    assert client_of(peer, headers, 2) == "1.2.3.4"
-    assert client_of(peer, headers, OURS) == "198.51.100.9"
-    assert client_of(peer, headers[:1], 2) is None
+    peer, values = through("x-forwarded-for", ["1.2.3.4"], ["198.51.100.9", "10.0.0.2"], True)
+    assert client_of(peer, values, 2) == "1.2.3.4"
+    assert client_of(peer, values, OURS) == "198.51.100.9"
+    assert client_of(peer, [], 2) is None
 
 
 def test_a_trusted_proxy_that_does_not_know_names_nobody():
     for entry in ("unknown", "_hidden", "", "for"):
         value = f"1.2.3.4, {entry or 'x'}"
-        assert client_of("10.0.0.1", [("X-Forwarded-For", value)], OURS) is None
-        assert client_of("10.0.0.1", [("X-Forwarded-For", value)], 1) is None
-    assert client_of("10.0.0.1", [("Forwarded", "for=1.2.3.4, proto=https")], OURS, "forwarded") is None
+        assert client_of("10.0.0.1", [value], OURS) is None
+        assert client_of("10.0.0.1", [value], 1) is None
+    assert client_of("10.0.0.1", ["for=1.2.3.4, proto=https"], OURS, "forwarded") is None
 
 
 def test_all_of_the_chain_is_ours():
     """A client inside: nobody left of it."""
-    assert client_of("10.0.0.1", [("x-forwarded-for", "10.0.0.7")], OURS) == "10.0.0.7"
+    assert client_of("10.0.0.1", ["10.0.0.7"], OURS) == "10.0.0.7"
     assert client_of("10.0.0.1", [], OURS) == "10.0.0.1"
 
 
@@ -138,7 +135,7 @@ def test_addresses_of_entries(node, address):
 def test_any_list_gives_an_address_nobody_or_a_refusal(peer, lines, trusted):
     for field in CHAINS:
         try:
-            client = client_of(peer, [(field, line) for line in lines], trusted, field)
+            client = client_of(peer, lines, trusted, field)
         except Malformed:
             assert field == "forwarded"
             continue

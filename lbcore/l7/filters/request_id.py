@@ -9,13 +9,13 @@ overwritten: one exchange has one name.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from lbcore.l7.entropy import Entropy
 from lbcore.l7.field import name_of
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.message import Response
@@ -44,11 +44,11 @@ class RequestIdOptions(
 class RequestId(Filter):
     """Names requests; `random(n)` gives n random bytes."""
 
-    def __init__(self, options: RequestIdOptions, random: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(self, options: RequestIdOptions, random: Callable[[int], bytes] | None = None) -> None:
         self._name = name_of(options.header, "header")
         self._echo = options.echo
         self._trust = Trust(networks_of(options.trusted, "trusted")) if options.trusted else None
-        self._random = random
+        self._random = random or Entropy()
 
     def on_request(self, exchange: Exchange) -> Answer:
         request = exchange.request

@@ -15,13 +15,13 @@ Traps
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
+from lbcore.l7.entropy import Entropy
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.notes import TRACE_ID
 from lbcore.l7.trust import Trust, networks_of
@@ -84,9 +84,9 @@ class TraceparentOptions(
 class Traceparent(Filter):
     """Carries traces on; `random(n)` gives n random bytes."""
 
-    def __init__(self, options: TraceparentOptions, random: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(self, options: TraceparentOptions, random: Callable[[int], bytes] | None = None) -> None:
         self._trust = Trust(networks_of(options.trusted, "trusted"))
-        self._random = random
+        self._random = random or Entropy()
         self._threshold = int(options.sample * 2**32)
 
     def on_request(self, exchange: Exchange) -> Answer:

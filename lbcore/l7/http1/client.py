@@ -148,7 +148,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
 
     def on_head(self, request: Request) -> None:
         self._served += 1
-        self._body_over = False
+        self._body_over = request.length == 0 and request.protocol is None
         if not self.framing.keep_alive or self._served >= self.limits.requests or self.proxy.draining:
             self._close = True
         self._bodiless = request.method == b"HEAD"

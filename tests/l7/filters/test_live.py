@@ -6,10 +6,13 @@ import io
 import json
 
 import msgspec
+import pytest
 
 from lbcore.l7.filters import AnyOptions, make
 from lbcore.l7.filters.access_log import AccessLog, AccessLogOptions
 from lbcore.l7.filters.metrics import Metrics, exposition
+from lbcore.l7.http1 import scan
+from lbcore.l7.http1.reader import Scratch
 from tests.l7.filters.test_all import SAMPLE
 from tests.l7.live import Seen, answering, backend, get, proxying, say, together
 
@@ -20,6 +23,14 @@ LIES = (
     "Connection: close, x-forwarded-for",
 )
 ANSWER = b"HTTP/1.1 %b\r\ncontent-length: %d\r\ncontent-type: text/plain\r\nserver: old\r\n\r\n%b"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled():
+    """Reading is compiled code: it is compiled, or loaded, before anybody's patience is measured."""
+    scratch = Scratch(1000)
+    scan.request(get(), 100, 10, scratch.block, scratch.facts)
+    scan.response(ANSWER % (b"200 OK", 0, b""), 10, scratch.block, scratch.facts)
 
 
 def filters(*more):
