@@ -85,6 +85,7 @@ class Pool:
         self.retries: Final = Retries(options.retry)
         self._clock, self._random = clock, random or Random()
         self._most = options.breaker or BreakerOptions()
+        self._judges = options.outlier is not None or options.breaker is not None
         self._waiting: deque[Callable[[], None]] = deque()
         self._standing = Standing(options, self.backends, self._random, clock())
         self._active = [0] * len(self.backends)
@@ -148,7 +149,8 @@ class Pool:
             backend.errors += verdict(result, ()) is False
         elif result.status:
             backend.latency += (result.seconds - backend.latency) * (FRESH if backend.latency else 1.0)
-        self._standing.judge(backend, result, self._clock())
+        if self._judges:
+            self._standing.judge(backend, result, self._clock())
         if self._waiting:
             self._waiting.popleft()()
 

@@ -220,9 +220,9 @@ ProbeOptions: TypeAlias = TcpProbeOptions | HttpProbeOptions | GrpcProbeOptions
 class HealthOptions(Checked, frozen=True, kw_only=True):
     """Active checks.
 
-    interval: from one check's beginning to the next's, times 1 - jitter to 1 + jitter. timeout: of one check. rise,
-    fall: how many in a row bring a backend up, or down. initially: what it is before the first check. port: 0 for the
-    backend's own. tls: checks go over TLS (the runner is given the context).
+    interval: from one check's beginning to the next's, times 1 - jitter to 1 + jitter; never two at once. timeout: of
+    one check. rise, fall: how many in a row bring a backend up, or down. initially: what it is before the first check.
+    port: 0 for the backend's own. tls: checks go over TLS (the checker is given the context).
     """
 
     probe: ProbeOptions = TcpProbeOptions()
@@ -240,8 +240,6 @@ class HealthOptions(Checked, frozen=True, kw_only=True):
         seconds(self.timeout, "timeout")
         at_least(1, rise=self.rise, fall=self.fall)
         want(0 <= self.jitter < 1, "jitter", self.jitter, "a share from 0 to below 1")
-        shortest = self.interval * (1 - self.jitter)
-        want(self.timeout <= shortest, "timeout", self.timeout, f"at most {shortest:g}: one check ends before the next")
         want(0 <= self.port <= 0xFFFF, "port", self.port, "0 (the backend's own) to 65535")
 
 
