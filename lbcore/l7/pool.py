@@ -26,7 +26,7 @@ from collections.abc import Callable, Collection, Sequence
 from random import Random
 from typing import Any, Final
 
-from lbcore.balance.chooser import BY_KEY, NOBODY, make
+from lbcore.balance.chooser import BY_KEY, NOBODY, WITHOUT_WEIGHTS, make
 from lbcore.l4.relay.options import endpoint
 from lbcore.l7.message import Request, Response
 from lbcore.l7.pools.backend import ACTIVE, DOWN, DRAINING, Backend, Result, verdict
@@ -85,15 +85,17 @@ class Pool:
         self.retries: Final = Retries(options.retry)
         self._clock, self._random = clock, random or Random()
         self._most = options.breaker or BreakerOptions()
+        self._judges = options.outlier is not None or options.breaker is not None
         self._waiting: deque[Callable[[], None]] = deque()
         self._standing = Standing(options, self.backends, self._random, clock())
         self._active = [0] * len(self.backends)
         for number, backend in enumerate(self.backends):
-            backend.join(self._active, number, self._standing.changed)
+            backend.join(self._active, number, self._changed)
         self._sticky = sticky_of(options.sticky, name, self.backends) if options.sticky else None
         self._key = hashed(options.hash or HashOptions()) if options.picker in BY_KEY else None
         self._weights: list[float] = []  # that the chooser was made with
-        self._work_out(clock())
+        self._changed()
+        self._standing.work_out(clock())
 
     @classmethod
     def build(
@@ -111,7 +113,7 @@ class Pool:
         """Who is to answer this request, not one of `tried`; None: nobody may be asked, and `why` says why."""
         now, standing = self._clock(), self._standing
         if now >= standing.due:
-            self._work_out(now)
+            standing.work_out(now)
         if self._most.pool_active and self.in_flight >= self._most.pool_active:
             self.why = f"{self.in_flight} requests in flight, as many as the pool may have"
             return None
@@ -148,16 +150,21 @@ class Pool:
             backend.errors += verdict(result, ()) is False
         elif result.status:
             backend.latency += (result.seconds - backend.latency) * (FRESH if backend.latency else 1.0)
-        self._standing.judge(backend, result, self._clock())
+        if self._judges:
+            self._standing.judge(backend, result, self._clock())
         if self._waiting:
             self._waiting.popleft()()
 
-    def again(self, request: Request, result: Result, attempts: int) -> bool:
+    def again(
+        self, request: Request, result: Result, attempts: int, *, tried: Collection[Backend] | None = None
+    ) -> bool:
         """May this request be tried at another backend, after so many attempts? Yes takes from the budget.
 
-        Whether its body can be sent again is for whoever has it to know.
+        tried: who was asked; without it, as many as there were attempts, whoever they were. If nobody else is left, the
+        answer is no: a bad answer of the last one is better than none. Whether the request's body can be sent again is
+        for whoever has it to know.
         """
-        return self.retries.again(request, result, attempts, self._clock())
+        return self._somebody_else(attempts, tried) and self.retries.again(request, result, attempts, self._clock())
 
     def mark(self, request: Request, backend: Backend, response: Response) -> None:
         """A last word on the response's head: a sticky pool sets its cookie here."""
@@ -171,8 +178,12 @@ class Pool:
         return self.options.hedge is not None and self.retries.hedge(request, attempts, self._clock())
 
     def wait(self, call: Callable[[], None]) -> bool:
-        """`call` when a request has ended, first come first served; False: too many wait already. Then pick again."""
-        if len(self._waiting) >= self._most.pending:
+        """`call` when a request has ended, first come first served: then pick again, and if need be wait again.
+
+        False: too many wait already, or no request is in flight that could end. Nobody is called for any other reason
+        (a backend that comes back): whoever waits has a deadline of their own, and `give_up`.
+        """
+        if len(self._waiting) >= self._most.pending or not self.in_flight:
             return False
         self._waiting.append(call)
         return True
@@ -262,29 +273,39 @@ class Pool:
     def _up_to_date(self) -> float:
         now = self._clock()
         if now >= self._standing.due:
-            self._work_out(now)
+            self._standing.work_out(now)
         return now
 
-    def _work_out(self, now: float) -> None:
-        """Shares as of now; a chooser of its own for weights that are new."""
-        weights = [backend.weight for backend in self.backends]
+    def _changed(self) -> None:
+        """Somebody's state or weight is another; for new weights a new chooser. ValueError if they cannot be."""
+        weights, picker = [backend.weight for backend in self.backends], self.options.picker
         if weights != self._weights:
-            names = [backend.name for backend in self.backends]
-            self._chooser = make(self.options.picker, names, weights, self._random)
+            if picker in WITHOUT_WEIGHTS and any(weight not in (0, 1) for weight in weights):
+                raise ValueError(f"weight: {picker} knows none but 1 (and 0); take picker smooth_weighted")
+            self._chooser = make(picker, [backend.name for backend in self.backends], weights, self._random)
             self._weights = weights
-        self._standing.work_out(now)
+        self._standing.changed()
+
+    def _somebody_else(self, attempts: int, tried: Collection[Backend] | None) -> bool:
+        """Is there anybody to be asked who was not asked yet?"""
+        self._up_to_date()
+        if tried is None:
+            return attempts < len(self.backends) and any(self._standing.suspects)
+        return any(self._left(self._standing.suspects, tried))
+
+    def _left(self, shares: Sequence[float], tried: Collection[Backend]) -> list[float]:
+        """Shares without those that were tried or are full."""
+        return [
+            0.0 if active >= limit or backend in tried else share
+            for share, active, limit, backend in zip(
+                shares, self._active, self._standing.limits, self.backends, strict=True
+            )
+        ]
 
     def _pick_among_few(self, key: int, tried: Collection[Backend]) -> int:
         """Past those that were tried or are full; suspects if there is nobody else."""
-        standing = self._standing
-        for shares in (standing.shares, standing.suspects):
-            left = [
-                0.0 if backend in tried or active >= limit else share
-                for share, active, limit, backend in zip(
-                    shares, self._active, standing.limits, self.backends, strict=True
-                )
-            ]
-            number = self._chooser.choose(key, left, self._active)
+        for shares in (self._standing.shares, self._standing.suspects):
+            number = self._chooser.choose(key, self._left(shares, tried), self._active)
             if number != NOBODY:
                 return number
         self.why = self._why_nobody(tried)

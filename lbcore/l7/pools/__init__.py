@@ -2,10 +2,11 @@
 
 | file | its idea | time | sockets |
 |---|---|---|---|
-| options | what a pool is told, and checked | - | no |
+| options | all that a pool is told | - | no |
+| checks | what options have in common | - | no |
 | backend | one server, and how an attempt at it ended | - | no |
 | key | what a request is hashed by | - | no |
-| sticky | to whom a client belongs: by signed cookie, by a table | given | no |
+| sticky, sticky_cookie, sticky_table | to whom a client belongs | given | no |
 | standing | who is in, and how far, out of all of the following | given | no |
 | health | what a row of checks says of a backend | given | no |
 | probes | what a check sends, and what answer is a good one | - | no |

@@ -17,7 +17,8 @@ class Backend:
 
     host: as it is dialled. port: 1 to 65535. weight: its share, 0 or more. state: what the operator wants of it,
     ACTIVE, DRAINING (those that are stuck to it are served, until the window ends) or DOWN. Setting weight or state
-    takes effect with the next pick. What health checks and ejection make of it is `Pool.why_not`.
+    takes effect with the next pick; a weight that the pool's picker cannot use is refused. What health checks and
+    ejection make of it is `Pool.why_not`.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class Backend:
         self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         """`host:port`, as logs and metrics have it."""
         self.changed: Callable[[], None] = _nobody_listens
+        self._weight, self._state = 0.0, state
         self.weight, self.state = weight, state
         self.total = 0
         """Attempts that have ended."""
@@ -62,8 +64,12 @@ class Backend:
     def weight(self, weight: float) -> None:
         if not 0 <= weight < float("inf"):
             raise ValueError(f"weight: {weight!r} is none; give a finite number, 0 (nothing new) or more")
-        self._weight = float(weight)
-        self.changed()
+        before, self._weight = self._weight, float(weight)
+        try:
+            self.changed()
+        except ValueError:  # the pool's picker cannot do that
+            self._weight = before
+            raise
 
     @property
     def state(self) -> str:

@@ -18,9 +18,33 @@ count for nothing.
 
 from __future__ import annotations
 
-from lbcore.l7.pools.options import BreakerOptions
+from lbcore.l7.pools.checks import Checked, at_least, each_status, seconds
 
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half-open"
+
+
+class BreakerOptions(Checked, frozen=True, kw_only=True):
+    """Circuit breakers, and what a pool takes on at once.
+
+    failures: in a row that open a backend's breaker, 0 for never. rest: seconds until it is tried again. trials:
+    requests at once while it is, and successes that close it. statuses: as with outliers. active: requests in flight
+    at one backend; pool_active: in the whole pool; pending: how many may wait for a place (`Pool.wait`). 0 for no
+    limit; of pending, for none may wait.
+    """
+
+    failures: int = 0
+    rest: float = 5.0
+    trials: int = 1
+    statuses: tuple[int, ...] = (502, 503, 504)
+    active: int = 0
+    pool_active: int = 0
+    pending: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(0, failures=self.failures, active=self.active, pool_active=self.pool_active, pending=self.pending)
+        at_least(1, trials=self.trials)
+        seconds(self.rest, "rest")
+        each_status(self.statuses)
 
 
 class Breaker:

@@ -17,8 +17,36 @@ Traps
 from __future__ import annotations
 
 from random import Random
+from typing import Literal
 
-from lbcore.l7.pools.options import HealthOptions
+from lbcore.l7.pools.checks import Checked, at_least, seconds, want
+from lbcore.l7.pools.probes import ProbeOptions, TcpProbeOptions
+
+
+class HealthOptions(Checked, frozen=True, kw_only=True):
+    """Active checks.
+
+    interval: from one check's beginning to the next's, times 1 - jitter to 1 + jitter; never two at once. timeout: of
+    one check. rise, fall: how many in a row bring a backend up, or down. initially: what it is before the first check.
+    port: 0 for the backend's own. tls: checks go over TLS (the checker is given the context).
+    """
+
+    probe: ProbeOptions = TcpProbeOptions()
+    interval: float = 5.0
+    timeout: float = 2.0
+    rise: int = 2
+    fall: int = 3
+    jitter: float = 0.1
+    initially: Literal["up", "down"] = "up"
+    port: int = 0
+    tls: bool = False
+
+    def __post_init__(self) -> None:
+        seconds(self.interval, "interval")
+        seconds(self.timeout, "timeout")
+        at_least(1, rise=self.rise, fall=self.fall)
+        want(0 <= self.jitter < 1, "jitter", self.jitter, "a share from 0 to below 1")
+        want(0 <= self.port <= 0xFFFF, "port", self.port, "0 (the backend's own) to 65535")
 
 
 class Health:

@@ -13,12 +13,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from lbcore.l7.message import Request
-from lbcore.l7.pools.options import HashOptions
+from lbcore.l7.pools.checks import Checked, is_token, want
 
 Said: TypeAlias = Callable[[Request], bytes | None]
+
+
+class HashOptions(Checked, frozen=True, kw_only=True):
+    """What a picker by key hashes: the source's address, a header's value, a cookie's, the path, or a parameter of the
+    query. A request that lacks it is hashed by its source. seed: the same on all of a fleet, to choose alike."""
+
+    on: Literal["source", "header", "cookie", "path", "query"] = "source"
+    name: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.on in ("header", "cookie"):
+            want(is_token(self.name), "name", self.name, f"the name of the {self.on}")
+        elif self.on == "query":
+            want(self.name != "", "name", self.name, "the name of the parameter")
+        else:
+            want(self.name == "", "name", self.name, f"left out: the {self.on} has none")
+        want(0 <= self.seed < 1 << 64, "seed", self.seed, "0 to 2**64 - 1")
 
 
 def reader(on: str, name: str) -> Said:

@@ -13,10 +13,43 @@ Traps
 
 from __future__ import annotations
 
-from lbcore.l7.pools.options import OutlierOptions
+import math
+
+from lbcore.l7.pools.checks import Checked, at_least, each_status, seconds, share, want
 from lbcore.l7.pools.window import Window
 
 GOOD, BAD = 0, 1
+
+
+class OutlierOptions(Checked, frozen=True, kw_only=True):
+    """Passive checks: real requests say who fails.
+
+    consecutive: failures in a row that eject, 0 for never. rate: share of failures in the last `window` seconds that
+    ejects, once there were `requests`; 0 for never. statuses: those that count as failures, as errors always do.
+    ejection: seconds of the first, times n for the n-th, at most `longest`; every `ejection` seconds in the pool
+    forgive one. most: share of the pool that may be out at once, rounded down: a lone backend is never ejected.
+    """
+
+    consecutive: int = 5
+    rate: float = 0.0
+    requests: int = 20
+    window: float = 10.0
+    statuses: tuple[int, ...] = (502, 503, 504)
+    ejection: float = 30.0
+    longest: float = 300.0
+    most: float = 0.5
+
+    def __post_init__(self) -> None:
+        at_least(0, consecutive=self.consecutive)
+        at_least(1, requests=self.requests)
+        share(self.rate, "rate")
+        share(self.most, "most")
+        seconds(self.window, "window")
+        seconds(self.ejection, "ejection")
+        want(
+            self.ejection <= self.longest < math.inf, "longest", self.longest, f"{self.ejection:g} or more: `ejection`"
+        )
+        each_status(self.statuses)
 
 
 class Record:

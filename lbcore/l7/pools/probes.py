@@ -17,18 +17,70 @@ Trap. The other end may be broken or somebody else altogether: nothing that it s
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import httptools
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
 from h2.exceptions import ProtocolError
+from msgspec import field
 
-from lbcore.l7.pools.options import GrpcProbeOptions, HttpProbeOptions, ProbeOptions
+from lbcore.l7.pools.checks import Checked, at_least, is_token, want
 
 LONGEST = 1 << 20  # bytes of an answer, its head and its framing included, over which it is none
 STATUSES = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")  # HealthCheckResponse.ServingStatus
+
+
+class TcpProbeOptions(Checked, frozen=True, kw_only=True, tag_field="kind", tag="tcp"):
+    """A connection that stands is a good answer. It shows that the kernel lives, not that the program does."""
+
+
+class HttpProbeOptions(Checked, frozen=True, kw_only=True, tag_field="kind", tag="http"):
+    """A response with one of these statuses, and `body` somewhere in the first `limit` bytes of its body.
+
+    statuses: numbers, or pairs of first and last. host: of the Host field; empty: the backend's name.
+    """
+
+    path: str = "/"
+    host: str = ""
+    method: Literal["GET", "HEAD"] = "GET"
+    headers: dict[str, str] = field(default_factory=dict)
+    statuses: tuple[int | tuple[int, int], ...] = ((200, 399),)
+    body: str = ""
+    limit: int = 65536
+
+    def __post_init__(self) -> None:
+        right = self.path.startswith("/") and self.path.isascii() and self.path.isprintable() and " " not in self.path
+        want(right, "path", self.path, "a path such as /health, in ASCII, without spaces")
+        right = self.host.isascii() and self.host.isprintable() and " " not in self.host
+        want(right, "host", self.host, "a host such as shop.example, or left out")
+        for name, value in self.headers.items():
+            want(is_token(name), "headers", name, "the name of a field")
+            reserved = name.lower() in ("host", "connection", "content-length", "transfer-encoding")
+            want(not reserved, "headers", name, "no field that the check itself writes")
+            right = value.isascii() and value.isprintable()
+            want(right, f"headers.{name}", value, "printable ASCII, in one line")
+        want(bool(self.statuses), "statuses", self.statuses, "one status at least")
+        for status in self.statuses:
+            first, last = (status, status) if isinstance(status, int) else status
+            want(100 <= first <= last <= 599, "statuses", status, "a status from 100 to 599, or [first, last]")
+        want(not (self.body and self.method == "HEAD"), "body", self.body, "left out with HEAD, which has none")
+        at_least(1, limit=self.limit)
+
+
+class GrpcProbeOptions(Checked, frozen=True, kw_only=True, tag_field="kind", tag="grpc"):
+    """SERVING, said by grpc.health.v1.Health/Check. service: empty asks for the server as a whole."""
+
+    service: str = ""
+    authority: str = ""
+
+    def __post_init__(self) -> None:
+        right = self.authority.isascii() and self.authority.isprintable() and " " not in self.authority
+        want(right, "authority", self.authority, "a host such as shop.example, or left out")
+
+
+ProbeOptions: TypeAlias = TcpProbeOptions | HttpProbeOptions | GrpcProbeOptions
 
 
 class Probe(Protocol):

@@ -17,13 +17,51 @@ Traps
 
 from __future__ import annotations
 
+import math
+
 from lbcore.l7.message import Request
 from lbcore.l7.pools.backend import Result, verdict
-from lbcore.l7.pools.options import RetryOptions
+from lbcore.l7.pools.checks import Checked, at_least, each_status, seconds, share, want
 from lbcore.l7.pools.window import Window
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})  # RFC 9110, 9.2.2
 PARTS = 10
+
+
+class RetryOptions(Checked, frozen=True, kw_only=True):
+    """What is tried again, at another backend.
+
+    attempts: in all, the first included; 1 for no retry. statuses: of responses that are tried again. errors: those
+    that are ("refused", "unreachable", "connect timeout", "timeout", "reset", ...); None: all that are the backend's.
+    budget: retries as a share of the requests of the last `window` seconds, on top of `per_second` that are always
+    allowed (times the window).
+    """
+
+    attempts: int = 2
+    statuses: tuple[int, ...] = (502, 503, 504)
+    errors: tuple[str, ...] | None = None
+    budget: float = 0.2
+    per_second: float = 3.0
+    window: float = 10.0
+
+    def __post_init__(self) -> None:
+        at_least(1, attempts=self.attempts)
+        share(self.budget, "budget")
+        want(0 <= self.per_second < math.inf, "per_second", self.per_second, "retries a second, 0 or more")
+        seconds(self.window, "window")
+        each_status(self.statuses, 500)
+
+
+class HedgeOptions(Checked, frozen=True, kw_only=True):
+    """A second attempt while the first still runs, for what may be asked twice. It takes from the retries' budget.
+
+    delay: seconds without a response's head until it is made.
+    """
+
+    delay: float
+
+    def __post_init__(self) -> None:
+        seconds(self.delay, "delay")
 
 
 def repeatable(request: Request, result: Result) -> bool:

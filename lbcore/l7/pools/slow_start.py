@@ -12,9 +12,23 @@ the whole of it: nothing is slowed down.
 
 from __future__ import annotations
 
-from lbcore.l7.pools.options import SlowStartOptions
+from lbcore.l7.pools.checks import Checked, seconds, want
 
 STEPS = 50  # of a ramp: shares are worked out anew at each, not at every request
+
+
+class SlowStartOptions(Checked, frozen=True, kw_only=True):
+    """A backend that comes back, or is new after a reload, gets its weight bit by bit.
+
+    window: seconds until it has all of it. least: share of the weight that it starts with.
+    """
+
+    window: float = 30.0
+    least: float = 0.1
+
+    def __post_init__(self) -> None:
+        seconds(self.window, "window")
+        want(0 < self.least <= 1, "least", self.least, "a share over 0, up to 1: with nothing it would never start")
 
 
 def ramp(options: SlowStartOptions | None, since: float, now: float) -> float:

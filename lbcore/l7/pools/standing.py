@@ -81,7 +81,6 @@ class Standing:
         self.shares: list[float] = []
         self.suspects: list[float] = []
         self.limits: list[float] = []
-        self._judges = options.outlier is not None or options.breaker is not None
         self._most = (options.breaker or BreakerOptions()).active or NEVER
         self._trials = min((options.breaker or BreakerOptions()).trials, self._most)
 
@@ -120,8 +119,6 @@ class Standing:
 
     def judge(self, backend: Backend, result: Result, now: float) -> None:
         """What an attempt's end says of it."""
-        if not self._judges:
-            return
         place, options = self.places[backend], self.options
         if options.breaker:
             good = verdict(result, options.breaker.statuses)

@@ -15,35 +15,32 @@ class Window:
     sums: of each kind, as of the last call. A clock that goes back counts into the part that is open.
     """
 
-    __slots__ = ("_at", "_counts", "_end", "_part", "sums")
+    __slots__ = ("_counts", "_end", "_part", "_width", "sums")
 
     def __init__(self, span: float, kinds: int = 1, parts: int = 10) -> None:
         self.sums = [0] * kinds
         self._counts = [[0] * kinds for _ in range(parts)]
-        self._part = span / parts
-        self._at, self._end = 0, float("-inf")
+        self._width = span / parts
+        self._part = 0  # that is open, counted from the clock's zero: whole numbers, so that no part is skipped
+        self._end = float("-inf")
 
     def add(self, kind: int, now: float) -> None:
         """One more of that kind."""
         if now >= self._end:
             self.roll(now)
-        self._counts[self._at][kind] += 1
+        self._counts[self._part % len(self._counts)][kind] += 1
         self.sums[kind] += 1
 
     def roll(self, now: float) -> None:
         """Forget what is too long ago."""
-        if now < self._end:
-            return
-        passed = min((now - self._end) / self._part + 1, len(self._counts))
-        for _ in range(int(passed)):
-            self._at = (self._at + 1) % len(self._counts)
-            for kind, count in enumerate(self._counts[self._at]):
+        part, parts = int(now / self._width), len(self._counts)
+        for passed in range(max(self._part, part - parts) + 1, part + 1):
+            counts = self._counts[passed % parts]
+            for kind, count in enumerate(counts):
                 self.sums[kind] -= count
-                self._counts[self._at][kind] = 0
-        behind = now - self._end
-        self._end = self._end + (behind // self._part + 1) * self._part if behind < float("inf") else now + self._part
-        if self._end <= now:  # so far from zero that a part is below the clock's last digit
-            self._end = now + self._part
+                counts[kind] = 0
+        self._part = max(self._part, part)
+        self._end = (self._part + 1) * self._width
 
     def clear(self) -> None:
         """Forget everything."""

@@ -67,6 +67,18 @@ def test_a_weight_that_is_none_is_refused(weight):
         backend.state = "out"
 
 
+@pytest.mark.parametrize(("picker", "weight"), [("round_robin", 2.0), ("jump", 0.5), ("ring", 0.001)])
+def test_a_weight_that_the_picker_cannot_use_is_refused_when_it_is_set(picker, weight):
+    """Not at the next pick, where nobody could do anything about it."""
+    pool = a_pool(3, picker=picker)
+    with pytest.raises(ValueError, match="weight"):
+        pool.backends[1].weight = weight
+    assert pool.backends[1].weight == 1
+    assert pool.backends[1].name in {pool.pick(a_request(source=f"192.0.2.{i}")).name for i in range(100)}
+    pool.backends[1].weight = 0
+    assert pool.backends[1].name not in {pool.pick(a_request(source=f"192.0.2.{i}")).name for i in range(100)}
+
+
 def test_an_attempt_is_seen_in_the_figures():
     pool = a_pool()
     backend = pool.backends[0]
@@ -345,8 +357,11 @@ def test_a_pool_that_is_full_lets_some_wait_and_calls_them_in_turn():
     assert pool.pick(a_request()) is not None
 
 
-def test_by_default_nobody_waits():
-    assert not a_pool().wait(lambda: None)
+def test_nobody_waits_by_default_nor_for_an_end_that_cannot_come():
+    pool = a_pool()
+    pool.began(pool.backends[0])
+    assert not pool.wait(lambda: None)
+    assert not a_pool(breaker=BreakerOptions(pending=5)).wait(lambda: None)
 
 
 # ---------------------------------------------------------------------------------------------------------------- panic

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lbcore.balance.chooser import CHOOSERS
+from lbcore.balance.chooser import CHOOSERS, WITHOUT_WEIGHTS
 from lbcore.l7.pool import ACTIVE, DOWN, DRAINING, Backend, Pool, Result
 from lbcore.l7.pools.options import (
     BreakerOptions,
@@ -149,6 +149,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(weight=st.sampled_from([0.0, 1.0, 3.0]), data=st.data())
     def set_weight(self, weight, data):
+        if self.pool.options.picker in WITHOUT_WEIGHTS:
+            weight = min(weight, 1.0)
         data.draw(st.sampled_from(self.pool.backends)).weight = weight
 
     # -- what holds at any time

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcore.l7.pool import Result
+from lbcore.l7.pool import DOWN, Result
 from lbcore.l7.pools.options import HedgeOptions, RetryOptions
 from lbcore.l7.pools.retry import Budget
 from lbcore.l7.pools.window import Window
@@ -126,3 +126,20 @@ def test_hedging_is_for_what_may_be_asked_twice_and_takes_from_the_budget():
     assert not pool.hedge(a_request(), 2)  # all attempts are made
     assert not pool.hedge(a_request(), 1)  # nothing is left
     assert not pool.again(a_request(), REFUSED, 1)
+
+
+def test_without_anybody_else_to_ask_the_last_answer_stands():
+    """A lone backend's 503 is its own to word; and nothing is taken from the budget for a retry that cannot be."""
+    unwell = Result(503, "", 0.1, True)
+    lone = a_pool(1)
+    assert not lone.again(a_request(), unwell, 1)
+    pool = a_pool(3, retry=RetryOptions(attempts=5))
+    one, two, three = pool.backends
+    assert pool.again(a_request(), unwell, 1, tried=[one])
+    two.state = DOWN
+    assert pool.again(a_request(), unwell, 1, tried=[one])
+    assert not pool.again(a_request(), unwell, 2, tried=[one, three])
+    assert not pool.again(a_request(), unwell, 3)
+    one.state = three.state = DOWN
+    assert not pool.again(a_request(), unwell, 1)
+    assert (lone.retries.granted, pool.retries.granted, pool.retries.refused) == (0, 2, 0)

@@ -19,7 +19,8 @@ from lbcore.l7.pools.options import (
     StickyHeaderOptions,
     StickySourceOptions,
 )
-from lbcore.l7.pools.sticky import TableSticky, keys_of, token
+from lbcore.l7.pools.sticky_cookie import keys_of, token
+from lbcore.l7.pools.sticky_table import TableSticky
 from tests.l7.pools.stage import RESET, Clock, a_pool, a_request, attempt, options
 
 OLD, NEW, OTHER = "o" * 32, "n" * 32, "x" * 32
