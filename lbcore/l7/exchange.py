@@ -233,8 +233,8 @@ class Exchange:
     def request_data(self, data: bytes) -> None:
         """A piece of the request's body came."""
         self.bytes_in += len(data)
-        if self.bytes_in > self.proxy.limits.body and self.request.protocol is None:
-            self.request_malformed(Malformed(f"the body has more than {self.proxy.limits.body} bytes", 413))
+        if self.request.protocol is None and (wrong := self._too_much_or_too_slow()):
+            self.request_malformed(wrong)
             return
         if self._collecting:
             self._collect(data)
@@ -251,6 +251,15 @@ class Exchange:
             self._wait_for_head() if self.response is None else self._moved()
             if not self._side.writable:
                 self.client.pause_request()
+
+    def _too_much_or_too_slow(self) -> Malformed | None:
+        limits = self.proxy.limits
+        if self.bytes_in > limits.body:
+            return Malformed(f"the body has more than {limits.body} bytes", 413)
+        late = self.proxy.now - self.started - limits.idle_time
+        if late > 0 and self._side is not None and self._side.writable and self.bytes_in < late * limits.rate:
+            return Malformed(f"the body comes at less than {limits.rate:g} bytes a second", 408)
+        return None
 
     def _keep(self, data: bytes) -> None:
         if self._kept is None:

@@ -285,6 +285,15 @@ def test_clients_that_dribble(pieces: list[bytes], expected: bytes) -> None:
     assert through(answering(OK), *pieces, limits=QUICK, timeouts=HASTY, pause=0.05)[:12] == expected
 
 
+def test_a_body_that_never_ends_slowly() -> None:
+    """A byte now and then keeps every idle timeout from passing; the rate does not."""
+    ask = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n"
+    limits = replace(QUICK, rate=1000.0, linger=3.0)
+    answer = through(answering(OK), ask, *[b"x"] * 30, limits=limits, timeouts=HASTY, pause=0.03)
+    assert status(answer) == 408
+    assert b"bytes a second" in answer
+
+
 def test_too_many_clients() -> None:
     async def test() -> None:
         async with (

@@ -1,0 +1,214 @@
+"""The proxies that are compared, each set up to do the same: pass everything on to one backend, connections kept.
+
+Rule of this file: one function for each, that starts it on a processor and ends it. Everybody logs nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+
+SIZES = {"1k": 1 << 10, "100k": 100 << 10, "10m": 10 << 20}
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where files are, and the backend's port."""
+
+    folder: Path
+    backend: int
+
+    @property
+    def certificate(self) -> Path:
+        """Chain and key in one file, as HAProxy wants them."""
+        return self.folder / "both.pem"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A proxy that runs: its processes, and its ports by kind (plain, tls, h2)."""
+
+    pids: tuple[int, ...]
+    ports: dict[str, int]
+
+
+Starter = Callable[[Site, int], AbstractContextManager[Target]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """start: on a processor. lacking: what the machine has not got, in words; empty if nothing."""
+
+    start: Starter
+    lacking: Callable[[], str]
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Until somebody listens. RuntimeError: the process ended instead."""
+    for _ in range(300):
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args} ended with {process.returncode}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"{process.args} does not listen on {port}")
+
+
+@contextlib.contextmanager
+def running(command: list[str], processor: int, port: int, children: bool = False) -> Iterator[tuple[int, ...]]:
+    """Run it on this processor until the block ends; its processes."""
+    process = subprocess.Popen(["taskset", "-c", str(processor), *command], stdout=subprocess.DEVNULL)
+    try:
+        wait_for(port, process)
+        below = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split() if children else []
+        yield (process.pid, *map(int, below))
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+NGINX = """
+worker_processes 1; daemon off; pid {folder}/{name}.pid; error_log {folder}/{name}.log;
+events {{ worker_connections 4096; }}
+http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {folder}; proxy_temp_path {folder};
+  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  {body}
+}}
+"""
+
+
+def nginx(site_folder: Path, name: str, body: str) -> list[str]:
+    """The command that runs nginx with this in its http block."""
+    path = site_folder / f"{name}.conf"
+    path.write_text(NGINX.format(folder=site_folder, name=name, body=body))
+    return ["nginx", "-c", str(path), "-e", str(site_folder / f"{name}.log")]
+
+
+@contextlib.contextmanager
+def site(folder: Path, processor: int) -> Iterator[Site]:
+    """Files, certificates and a backend: nginx with static files."""
+    folder.chmod(0o755)
+    for name, size in SIZES.items():
+        (folder / name).write_bytes(b"x" * size)
+    issued = trustme.CA().issue_cert("127.0.0.1", "localhost")
+    chain = b"".join(one.bytes() for one in issued.cert_chain_pems)
+    (folder / "chain.pem").write_bytes(chain)
+    (folder / "key.pem").write_bytes(issued.private_key_pem.bytes())
+    (folder / "both.pem").write_bytes(chain + issued.private_key_pem.bytes())
+    port = free_port()
+    server = f"server {{ listen 127.0.0.1:{port} backlog=1024; root {folder}; open_file_cache max=10; }}"
+    with running(nginx(folder, "backend", server), processor, port):
+        yield Site(folder, port)
+
+
+@contextlib.contextmanager
+def start_nginx(site: Site, processor: int) -> Iterator[Target]:
+    plain, tls, h2 = free_port(), free_port(), free_port()
+    location = 'location / { proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection "";'
+    location += " proxy_set_header Host $http_host; proxy_max_temp_file_size 0; }"
+    certificate = f"ssl_certificate {site.folder}/chain.pem; ssl_certificate_key {site.folder}/key.pem;"
+    certificate += " ssl_protocols TLSv1.3; ssl_session_tickets on;"
+    body = f"""upstream b {{ server 127.0.0.1:{site.backend}; keepalive 256; keepalive_requests 1000000000; }}
+      server {{ listen 127.0.0.1:{plain} backlog=1024; {location} }}
+      server {{ listen 127.0.0.1:{tls} ssl backlog=1024; {certificate} {location} }}
+      server {{ listen 127.0.0.1:{h2} ssl http2 backlog=1024; {certificate} {location} }}"""
+    with running(nginx(site.folder, "nginx", body), processor, plain, children=True) as pids:
+        yield Target(pids, {"plain": plain, "tls": tls, "h2": h2})
+
+
+HAPROXY = """
+global
+  nbthread 1
+  maxconn 4096
+  tune.ssl.default-dh-param 2048
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  option http-keep-alive
+  http-reuse always
+frontend f
+  bind 127.0.0.1:{plain}
+  bind 127.0.0.1:{tls} ssl crt {certificate} ssl-min-ver TLSv1.3 alpn http/1.1
+  bind 127.0.0.1:{h2} ssl crt {certificate} ssl-min-ver TLSv1.3 alpn h2
+  default_backend b
+backend b
+  server s 127.0.0.1:{backend}
+"""
+
+
+@contextlib.contextmanager
+def start_haproxy(site: Site, processor: int) -> Iterator[Target]:
+    ports = {"plain": free_port(), "tls": free_port(), "h2": free_port()}
+    path = site.folder / "haproxy.cfg"
+    path.write_text(HAPROXY.format(**ports, certificate=site.certificate, backend=site.backend))
+    with running(["haproxy", "-db", "-q", "-f", str(path)], processor, ports["plain"]) as pids:
+        yield Target(pids, ports)
+
+
+@contextlib.contextmanager
+def start_lbcore(site: Site, processor: int) -> Iterator[Target]:
+    ports = {"plain": free_port(), "tls": free_port()}
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.l7_bare",
+        str(site.backend),
+        str(site.folder),
+        *map(str, ports.values()),
+    ]
+    with running(command, processor, ports["plain"]) as pids:
+        yield Target(pids, ports)
+
+
+@contextlib.contextmanager
+def start_aiohttp(site: Site, processor: int) -> Iterator[Target]:
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.l7_aiohttp", str(site.backend), str(port)]
+    with running(command, processor, port) as pids:
+        yield Target(pids, {"plain": port})
+
+
+@contextlib.contextmanager
+def start_mitmproxy(site: Site, processor: int) -> Iterator[Target]:
+    port = free_port()
+    command = [shutil.which("mitmdump") or "mitmdump", "-q", "--listen-host", "127.0.0.1", "-p", str(port)]
+    command += ["--mode", f"reverse:http://127.0.0.1:{site.backend}", "--set", f"confdir={site.folder}"]
+    with running(command, processor, port) as pids:
+        yield Target(pids, {"plain": port})
+
+
+def command_lacking(name: str) -> Callable[[], str]:
+    return lambda: "" if shutil.which(name) else f"{name} is not on PATH"
+
+
+def module_lacking(name: str) -> Callable[[], str]:
+    return lambda: "" if importlib.util.find_spec(name) else f"the module {name} is not installed"
+
+
+TARGETS = {
+    "nginx": Kind(start_nginx, command_lacking("nginx")),
+    "haproxy": Kind(start_haproxy, command_lacking("haproxy")),
+    "lbcore, bare": Kind(start_lbcore, lambda: ""),
+    "aiohttp": Kind(start_aiohttp, module_lacking("aiohttp")),
+    "mitmproxy": Kind(start_mitmproxy, command_lacking("mitmdump")),
+}
