@@ -63,6 +63,8 @@ class ClientConnection(RequestReader, asyncio.Protocol):
         if tls is not None:
             self.scheme = b"https"
             self.peer.tls = tls.version()
+            self.peer.server_name = getattr(tls, "server_name", None)
+            self.peer.subject = getattr(tls, "subject", None)
         self.deadline = self.proxy.now + self.limits.head_time
         self.proxy.clients.add(self)
 
@@ -148,7 +150,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
 
     def on_head(self, request: Request) -> None:
         self._served += 1
-        self._body_over = False
+        self._body_over = request.length == 0 and request.protocol is None
         if not self.framing.keep_alive or self._served >= self.limits.requests or self.proxy.draining:
             self._close = True
         self._bodiless = request.method == b"HEAD"
