@@ -83,7 +83,7 @@ def assemble(config: Config) -> Parts:
         for one in made:
             one.close()
         raise
-    return Parts(Router(routes, config.order), pools, tuple(made))
+    return Parts(Router(routes, always, order=config.order), pools, tuple(made))
 
 
 def _made(made: list[Filter], chain: tuple[object, ...]) -> tuple[Filter, ...]:

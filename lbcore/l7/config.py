@@ -221,7 +221,7 @@ class Together:
         routes = {str(place[1]): (place, one) for place, one in self.made("route", RouteOptions)}
         made = [Route(number, match(one), lambda request: None) for number, (_, one) in routes.items()]
         order = self.reader.told.get("order", "first")
-        router = Router(made, order if order == "longest" else "first")
+        router = Router(made, order=order if order == "longest" else "first")
         for route in router.unreachable():
             place, _ = routes[route.name]
             self.reader.complain(place, f"{written(place)}: no request gets here, routes before it take them all")

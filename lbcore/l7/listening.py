@@ -20,14 +20,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from lbcore.l4.relay import sockets
 from lbcore.l4.relay.side import Side, relay
 from lbcore.l7.arrivals import Arrival
+from lbcore.l7.gate import peek
 from lbcore.l7.http1.client import ClientConnection as Http1
 from lbcore.l7.http2.client import ClientConnection as Http2
 from lbcore.l7.match import covers, name_of
@@ -37,7 +38,7 @@ from lbcore.l7.pool import Pool, Result
 from lbcore.l7.proxy import Proxy
 from lbcore.l7.tls import Terminator
 from lbcore.l7.trust import Trust, networks_of
-from lbcore.wire import proxy_protocol, tls_hello
+from lbcore.wire import proxy_protocol
 from lbcore.wire.errors import Incomplete, Malformed
 from lbcore.wire.proxy_protocol import Inet
 
@@ -47,8 +48,10 @@ AT_ONCE: Final = 64
 """Clients accepted before those who are in have their turn."""
 PATIENCE: Final = 0.1
 """Seconds until descriptors are looked for again."""
-PEEK: Final = 1 << 16
-RECORD: Final = 0x16  # TLS, a handshake record (RFC 8446, 5.1)
+HEADER: Final = 1 << 16
+"""Bytes looked at for a PROXY header; its parser has a limit of its own."""
+HELLO: Final = 16384
+"""Bytes of a ClientHello, where no TLS of ours has a limit."""
 
 
 def opened(options: ListenOptions) -> socket.socket:
@@ -106,12 +109,10 @@ class Listener:
     async def start(self) -> None:
         """Accept from now on."""
         loop = asyncio.get_running_loop()
-        if self._passes or self.options.proxy_protocol:
+        if self.tls is not None or self._passes or self.options.proxy_protocol:
             self._accepting = loop.create_task(self._accept())
             return
-        self._server = await loop.create_server(
-            self._client, sock=self.sock.dup(), backlog=BACKLOG, **self._encryption()
-        )
+        self._server = await loop.create_server(self._client, sock=self.sock.dup(), backlog=BACKLOG)
 
     def stop(self) -> None:
         """Accept no more; the socket stays open, and so do connections."""
@@ -136,11 +137,6 @@ class Listener:
         if not self.options.http2:
             return Http1(self.proxy, peer)
         return Arrival(self.proxy) if peer is None else Introduced(self.proxy, peer)
-
-    def _encryption(self) -> dict[str, Any]:
-        if self.tls is None:
-            return {}
-        return {"ssl": self.tls.context, "ssl_handshake_timeout": self.tls.options.handshake_timeout}
 
     async def _accept(self) -> None:
         loop, ready = asyncio.get_running_loop(), asyncio.Event()
@@ -182,12 +178,7 @@ class Listener:
                         peer = await self._introduced(sock, peer)
                     if self._passes:
                         pool = await self._whose(sock)
-                if pool is None:
-                    await asyncio.get_running_loop().connect_accepted_socket(
-                        lambda: self._client(peer), sock, **self._encryption()
-                    )
-                else:
-                    await self._pass_on(sock, peer, pool)
+                await (self._pass_on(sock, peer, pool) if pool is not None else self._let_in(sock, peer))
         except (OSError, Malformed) as error:  # TimeoutError and ssl.SSLError are OSErrors
             log.info("%s:%d: %s", peer.address, peer.port, error or type(error).__name__)
         except Exception:
@@ -197,21 +188,38 @@ class Listener:
         """Who the client is, by the header that is taken off. Malformed: none, or nobody may write one here."""
         if peer.address not in self._trust:
             raise Malformed("peer", peer.address, "must be in proxy_protocol's networks")
-        header, size = await looked(sock, proxy_protocol.parse)
-        sock.recv(size)
-        source = header.source
+        source = (await header_of(sock)).source
         return Peer(source.address, source.port) if isinstance(source, Inet) else peer
 
     async def _whose(self, sock: socket.socket) -> Pool | None:
         """The pool that a connection goes on to, by its ClientHello; None: it stays here. Malformed: neither."""
-        hello = await looked(sock, hello_of)
-        name = (hello.server_name or "").encode() if hello else b""
+        hello = await peek(sock, self.tls.options.hello_limit if self.tls else HELLO)
+        name = (hello.server_name or "").encode()
         found = max((one for one in self._passes if name and covers(one[0], name)), key=_narrow, default=None)
         if found is not None:
             return self._pools[found[1]]
         if self.tls is None:
             raise Malformed("server name", repr(name.decode()), "must be one that is passed through")
         return None
+
+    async def _let_in(self, sock: socket.socket, peer: Peer) -> None:
+        """To HTTP, after the handshake if there is TLS. OSError: it failed."""
+        loop, tls = asyncio.get_running_loop(), self.tls
+        if tls is None:
+            await loop.connect_accepted_socket(lambda: self._client(peer), sock)
+            return
+        try:
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: self._client(peer),
+                sock,
+                ssl=tls.context,
+                ssl_handshake_timeout=tls.options.handshake_timeout,
+                ssl_shutdown_timeout=self.proxy.limits.linger,
+            )
+            tls.handshakes.count(transport.get_extra_info("ssl_object"))
+        except OSError:
+            tls.handshakes.failed += 1
+            raise
 
     async def _pass_on(self, sock: socket.socket, peer: Peer, pool: Pool) -> None:
         """Bytes both ways, until both ends are gone. OSError: no backend."""
@@ -254,25 +262,21 @@ def _narrow(one: tuple[bytes, str]) -> tuple[bool, int]:
     return not one[0].startswith(b"*"), len(one[0])
 
 
-def hello_of(data: bytes) -> Any:
-    """The ClientHello; None if this is no TLS. Incomplete."""
-    if not data:
-        raise Incomplete("ClientHello", 1)
-    return tls_hello.parse(data) if data[0] == RECORD else None
-
-
-async def looked(sock: socket.socket, parse: Callable[[bytes], Any]) -> Any:
-    """What `parse` makes of the connection's first bytes, which stay there. Malformed; ConnectionError: it ended."""
-    seen, wanted = 0, 1
+async def header_of(sock: socket.socket) -> proxy_protocol.Header:
+    """The PROXY header, taken off; what follows it stays in the kernel. Malformed; ConnectionError: it ended."""
+    wanted = 1
     while True:
         await readable(sock, wanted)
-        data = sock.recv(PEEK, socket.MSG_PEEK)
-        if len(data) <= seen:
+        data = sock.recv(HEADER, socket.MSG_PEEK)
+        if len(data) < wanted:
             raise ConnectionResetError("the client left before it said who it is")
         try:
-            return parse(data)
+            header, size = proxy_protocol.parse(data)
         except Incomplete as error:
-            seen, wanted = len(data), len(data) + error.needed
+            wanted = len(data) + error.needed
+            continue
+        sock.recv(size)
+        return header
 
 
 async def readable(sock: socket.socket, size: int) -> None:

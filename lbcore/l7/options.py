@@ -173,7 +173,7 @@ class Config(Section, frozen=True):
     filters: dict[str, tuple[AnyOptions, ...]] = {}
     """Chains of filters by name. Routes that name the same chain share its filters: one count for a rate limit, say."""
     always: tuple[Name, ...] = ()
-    """Names of chains that every route begins with, from the outside to the inside."""
+    """Names of chains that every request passes first, those that fit no route too; from the outside to the inside."""
     order: Literal["first", "longest"] = "first"
     """Of the routes that fit, the first in the file, or the most specific."""
     drain: float = 30.0

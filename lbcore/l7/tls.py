@@ -146,6 +146,8 @@ class Handshakes:
 
     full: int = 0
     resumed: int = 0
+    failed: int = 0
+    """Handshakes, or connections before one, that came to nothing."""
 
     def count(self, connection: ssl.SSLObject | ssl.SSLSocket) -> None:
         """One that went well."""

@@ -25,7 +25,7 @@ def route(name: str, options: MatchOptions) -> Route:
 
 
 def router(options: Iterable[MatchOptions], order: str = "first") -> Router:
-    return Router([route(str(number), one) for number, one in enumerate(options)], order)
+    return Router([route(str(number), one) for number, one in enumerate(options)], order=order)
 
 
 # The oracle: conditions in their plainest form, over text, one route after the other.

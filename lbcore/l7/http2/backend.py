@@ -51,7 +51,9 @@ class BackendStream(Stream):
     def send_head(self, request: Request) -> None:
         self._method, self._protocol = request.method, request.protocol
         if request.protocol is not None and not self.connection.peer_connect:
-            raise ValueError("the backend does not take extended CONNECT (RFC 8441)")
+            self.leave()
+            self.connection.later(self.on_broken, "garbage: a backend without extended CONNECT (RFC 8441)")
+            return
         if request.protocol == websocket.PROTOCOL:
             self._key = request.headers.get(websocket.KEY) or b""
         lines = translate.request_lines(request)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from lbcore.l7 import websocket
+from lbcore.l7 import grpc, websocket
 from lbcore.l7.errors import Malformed
 from lbcore.l7.http2 import limits, translate
 from lbcore.l7.http2.connection import Stream
@@ -41,17 +41,36 @@ class ClientStream(Stream):
         self.id = number
         self.exchange: Exchange | None = None
         self._bodiless = False
-        self._key = b""
+        self._grpc = False
+        self._held = False  # what is for a tunnel waits until there is one
+        self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, request: Request, fields: translate.Fields) -> None:
         """The request's head is there."""
         self.expected = request.length if request.protocol is None else None
         self._bodiless = request.method == b"HEAD"
+        if request.protocol is not None:
+            self._held = True
+            self.pause()
         if request.protocol == websocket.PROTOCOL:
-            self._key = websocket.new_key()
-            request.headers.set(websocket.KEY, self._key)
+            request.headers.set(websocket.KEY, websocket.new_key())
+            websocket.check_request(request.method, request.headers)
+        self._grpc = request.method == b"POST" and grpc.is_grpc(request.headers)
+        if self._grpc and (seconds := grpc.timeout(request.headers)) is not None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._too_late)
         self.exchange = self.connection.proxy.exchange(self, request)
         self.exchange.begin(expects=fields.expects)
+
+    def _too_late(self) -> None:
+        """The client's own deadline: it waits no longer."""
+        if self.exchange is not None:
+            self.exchange.out_of_time("deadline")
+            self.on_settled()
+
+    def leave(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        super().leave()
 
     # ---- from the stream ----
 
@@ -97,21 +116,25 @@ class ClientStream(Stream):
         if status == 101:
             self._tunnel(response)
             return
+        if self._grpc and response.body is not None and not grpc.is_grpc(response.headers):
+            response = grpc.instead_of(response)
+            status = response.status
         if response.body is not None:
             length = len(response.body)
         self._bodiless = self._bodiless or status in BODILESS
-        self.put_head(translate.response_lines(response, None if status == 204 else length))
+        said = None if status == 204 or self._grpc else length
+        self.put_head(translate.response_lines(response, said))
         if response.body and not self._bodiless:
             self.put_data(response.body)
 
     def _tunnel(self, response: Response) -> None:
         """The backend agreed to another protocol: here that is 200 (RFC 8441 section 5)."""
-        if self._key:
-            websocket.check_response(self._key, response.headers)
-            response.headers.drop(websocket.ACCEPT)
+        response.headers.drop(websocket.ACCEPT)
         lines = translate.response_lines(response, None)
         lines[0] = (b":status", b"200")
         self.put_head(lines)
+        self._held = False
+        self.resume()
 
     def send_data(self, data: bytes) -> None:
         if not self._bodiless:
@@ -130,7 +153,8 @@ class ClientStream(Stream):
         self.pause()
 
     def resume_request(self) -> None:
-        self.resume()
+        if not self._held:
+            self.resume()
 
     def flush(self) -> None:
         self.connection.flush()
@@ -216,10 +240,10 @@ class ClientConnection(Wire):
         self._served += 1
         try:
             request, fields = translate.request(lines, ended, self.peer, self.scheme, self.limits)
+            stream.begin(request, fields)
         except Malformed as wrong:
             self._refuse(stream, wrong, ended)
             return stream
-        stream.begin(request, fields)
         if ended:
             stream.take_end([])
         if self._served >= self.limits.requests:

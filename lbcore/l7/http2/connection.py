@@ -578,7 +578,7 @@ class Connection:
             self.going = self.last
         else:
             self.going = frames.WORD.unpack_from(payload)[0] & frames.MOST
-            for stream in [stream for key, stream in self.streams.items() if key > self.going]:
+            for stream in [one for key, one in self.streams.items() if key > self.going or not one.begun]:
                 stream.leave()
                 self._touched[stream] = None
                 stream.on_broken("refused stream")

@@ -22,6 +22,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from lbcore.l7 import grpc
 from lbcore.l7.errors import Malformed
 from lbcore.l7.http2.hpack import Line
 from lbcore.l7.limits import Limits
@@ -188,7 +189,7 @@ def request(lines: list[Line], ended: bool, peer: Peer, scheme: bytes, limits: L
             raise Malformed(f"content-length is {length}, and no DATA follows (RFC 9113 section 8.1.1)")
         length = 0
     if protocol is not None:
-        method = b"GET"  # as HTTP/1.1 would ask for it; `protocol` says the rest
+        method, length = b"GET", 0  # as HTTP/1.1 would ask for it; `protocol` says the rest
     made = Request(
         method=method,
         target=target,
@@ -248,7 +249,7 @@ def request_lines(request: Request) -> list[Line]:
     lines.append((b"via", b"2 lbcore" if request.version == "2" else b"1.1 lbcore"))
     if request.length and request.protocol is None:
         lines.append((b"content-length", b"%d" % request.length))
-    if is_grpc(request.headers):
+    if grpc.is_grpc(request.headers):
         lines.append(TE)
     return _checked(lines)
 
@@ -265,12 +266,6 @@ def response_lines(response: Response, length: int | None) -> list[Line]:
 def trailer_lines(trailers: Headers) -> list[Line]:
     """Trailers for anybody."""
     return _checked(list(trailers)) if trailers else []
-
-
-def is_grpc(headers: Headers) -> bool:
-    """Does the body carry gRPC messages?"""
-    kind = headers.get(b"content-type")
-    return kind is not None and kind.startswith(b"application/grpc") and not kind.startswith(b"application/grpc-web")
 
 
 def _checked(lines: list[Line]) -> list[Line]:

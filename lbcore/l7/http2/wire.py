@@ -10,6 +10,7 @@ them all.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 from lbcore.l7.http2.connection import Connection
@@ -59,6 +60,10 @@ class Wire(Connection, asyncio.Protocol):
         """It cannot go on: say why, and close."""
         self.fail(fault)
         self.close()
+
+    def later(self, what: Callable[..., None], *arguments: object) -> None:
+        """Do this in the next round of the event loop."""
+        self._loop.call_soon(what, *arguments)
 
     def flush(self) -> None:
         if not self._scheduled and not self.ended:

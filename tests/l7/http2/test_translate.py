@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lbcore.l7 import grpc
 from lbcore.l7.errors import Malformed
 from lbcore.l7.http1 import writer
 from lbcore.l7.http2 import translate
@@ -217,4 +218,4 @@ def test_grpc_is_told_that_trailers_are_welcome():
     kind = Headers([(b"content-type", b"application/grpc+proto")])
     made = Request(b"POST", b"/", b"a", b"http", kind, Peer("", 0), length=None)
     assert (b"te", b"trailers") in translate.request_lines(made)
-    assert not translate.is_grpc(Headers([(b"content-type", b"application/grpc-web")]))
+    assert not grpc.is_grpc(Headers([(b"content-type", b"application/grpc-web")]))
