@@ -50,7 +50,7 @@ class Service:
         self.path = path
         self.file = file or config.read(path)
         self.parts = assemble(self.file.config)
-        self.proxy = Proxy(self.parts.router, self.file.config.limits)
+        self.proxy = Proxy(self.parts.router, self.file.config.limits, self.file.config.paths)
         self.listeners: list[Listener] = []
         self.admin: Endpoint | None = None
         self.started = monotonic()
@@ -147,7 +147,8 @@ class Service:
             raise
         under_way = set(self.proxy.exchanges)
         parts.take_over(old)
-        self.file, self.parts, self.proxy.router = file, parts, parts.router
+        self.file, self.parts = file, parts
+        self.proxy.router, self.proxy.rules = parts.router, new.paths
         for pool in parts.pools.values():
             self._checker.watch(pool)
         for pool in old.pools.values():

@@ -75,6 +75,29 @@ def test_requests_go_where_the_file_says(tmp_path: Path) -> None:
     together(test)
 
 
+def test_what_is_decided_by_is_what_is_served(tmp_path: Path) -> None:
+    """The backend gets the path that the route was found by; what has no one form gets nowhere."""
+
+    async def test() -> None:
+        async with backend(echo) as port:
+            text = (
+                f'{LISTEN}[[route]]\nprefix = "/admin"\n[[route.filter]]\nkind = "redirect"\npath = "/no"\n'
+                f'[[route]]\npool = "web"\n{pool("web", port)}'
+            )
+            async with serving(tmp_path, text) as (service, file):
+                front = port_of(service)
+                for path in ("/admin/x", "/a/../admin", "/%61dmin", "//admin", "/./admin", "/b/%2e%2e/admin"):
+                    assert (await say(front, get(path))).startswith(b"HTTP/1.1 308 "), path
+                assert b"GET /b/c~?%7e=/../ HTTP/1.1" in await say(front, get("/a/../b/./c%7E?%7e=/../"))
+                for path in ("/a%2f..%2fadmin", "/..", "/x\\..\\admin", "/a;/..;/admin", "/%00", "/%zz"):
+                    assert (await say(front, get(path))).startswith(b"HTTP/1.1 400 "), path
+                file.write_text(f'{text}[paths]\nencoded_slash = "keep"\n')
+                assert await service.reload() == ""
+                assert b"GET /a%2Fb HTTP/1.1" in await say(front, get("/a%2fb"))
+
+    together(test)
+
+
 def test_a_reload_loses_no_request(tmp_path: Path) -> None:
     """Clients that keep their connection and clients that come anew, while the file changes ten times."""
     answers: list[str] = []
