@@ -153,13 +153,14 @@ def test_the_second_signal_does_not_ask(tmp_path: Path) -> None:
         )
         with started(file) as program, socket.create_connection(("127.0.0.1", program.port)) as client:
             client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-            silent.accept()[0].recv(1000)
-            program.process.send_signal(signal.SIGTERM)
-            with pytest.raises(subprocess.TimeoutExpired):
-                program.process.wait(0.5)
-            program.process.send_signal(signal.SIGTERM)
-            assert program.process.wait(PATIENCE) == command.REFUSED
-            program.says("has been cut off")
+            with silent.accept()[0] as there:
+                there.recv(1000)
+                program.process.send_signal(signal.SIGTERM)
+                with pytest.raises(subprocess.TimeoutExpired):
+                    program.process.wait(0.5)
+                program.process.send_signal(signal.SIGTERM)
+                assert program.process.wait(PATIENCE) == command.REFUSED
+                program.says("has been cut off")
 
 
 def test_check_says_what_would_listen_and_opens_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
