@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--keys", action="store_true", help="print every key that may stand in a file")
     arguments = parser.parse_args(argv)
     if arguments.keys:
-        from lbcore.l7.keys import keys, table
+        from lbcore.l7.reference import keys, table
 
         print(table(keys(Config)))
         return 0

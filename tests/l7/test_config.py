@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbcore.l7.config import BadConfig, File, parse
-from lbcore.l7.keys import keys, table
+from lbcore.l7.reference import keys, table
 from lbcore.l7.options import Config, ListenOptions
 
 RIGHT = """\
