@@ -13,6 +13,7 @@ is less than the divisor. Nor does this. A program that wants to use such a resu
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from lbcore.ebpf import semantics
 from lbcore.ebpf.verify import bits, number
@@ -22,6 +23,7 @@ from lbcore.ebpf.verify.number import ANY, FULL, Number, Range
 Rule = Callable[[Range, Range, int, bits.Bits], Range]
 
 
+@lru_cache(maxsize=1 << 15)
 def compute(name: str, a: Number, b: Number) -> Number:
     """The result of `name` ("add", "add32", "movsx832", ...), a form of `forms`; b: source register or immediate."""
     name, width = (name[:-2], 32) if name.endswith("32") and not name.startswith("movsx") else (name, 64)

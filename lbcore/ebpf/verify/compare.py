@@ -9,6 +9,8 @@ verifier: not by being right, but by asking.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from lbcore.ebpf.verify import bits, number
 from lbcore.ebpf.verify.bits import M32
 from lbcore.ebpf.verify.number import Number, Range
@@ -49,6 +51,7 @@ def outcome(name: str, a: Number, b: Number, width: int) -> bool | None:
     return name == "jne" if apart else None
 
 
+@lru_cache(maxsize=1 << 15)
 def refine(name: str, a: Number, b: Number, width: int) -> tuple[Number, Number]:
     """The two numbers where the comparison holds; anything, as in the kernel, where it cannot hold."""
     if name in ("jgt", "jge", "jsgt", "jsge"):

@@ -5,7 +5,7 @@ Rule of this file: one rule for each class of instruction. Each raises Refusal f
 
 from __future__ import annotations
 
-from lbcore.ebpf import forms, isa
+from lbcore.ebpf import isa
 from lbcore.ebpf.isa import Instruction
 from lbcore.ebpf.verify import access, arithmetic, calls, number, pointers, value
 from lbcore.ebpf.verify.bits import M32
@@ -24,10 +24,8 @@ def read(state: State, register: int) -> Value:
     return held
 
 
-def arithmetic_of(env: Environment, state: State, i: Instruction) -> None:
-    form = forms.find(i)
-    assert form is not None, "a checked program has only known forms"
-    name = form.name
+def arithmetic_of(env: Environment, state: State, i: Instruction, name: str) -> None:
+    """name: of the instruction's form."""
     if i.code == isa.MOV:
         state.registers[i.dst] = _moved(env, state, i, name)
         return

@@ -8,7 +8,6 @@ number, is this pointer null, and does the packet reach this far? Any other comp
 
 from __future__ import annotations
 
-from lbcore.ebpf import forms
 from lbcore.ebpf.isa import Instruction
 from lbcore.ebpf.verify import compare, value
 from lbcore.ebpf.verify.environment import Environment
@@ -24,11 +23,12 @@ PROVES = {"jgt": (False, 0), "jge": (False, 1), "jlt": (True, 1), "jle": (True, 
 """packet pointer OP packet end: on which way the bytes before the pointer are there, and how many more."""
 
 
-def ways(env: Environment, state: State, i: Instruction) -> list[tuple[bool, State]]:
-    """(taken?, the state there) of each way; the first may be the given state itself, changed. Raises Refusal."""
-    form = forms.find(i)
-    assert form is not None, "a checked program has only known forms"
-    name, width = compare.split(form.name)
+def ways(env: Environment, state: State, i: Instruction, form: str) -> list[tuple[bool, State]]:
+    """(taken?, the state there) of each way of a jump of this form. Raises Refusal.
+
+    The first state may be the given one itself, changed.
+    """
+    name, width = compare.split(form)
     a = read(state, i.dst)
     b = read(state, i.src) if i.source else value.constant(i.imm)
     if a.kind == NUMBER and b.kind == NUMBER:

@@ -101,6 +101,7 @@ def settle(known: bits.Bits, wide: Range, low: Range) -> Number | None:
         if final:
             break
         for _ in range(2):
+            before = umin, umax, smin, smax, umin32, umax32, smin32, smax32
             # 64 bits to their lower half, where the upper half is the same at both ends.
             if umin >> 32 == umax >> 32:
                 umin32, umax32 = max(umin32, umin & M32), min(umax32, umax & M32)
@@ -114,6 +115,8 @@ def settle(known: bits.Bits, wide: Range, low: Range) -> Number | None:
             umin, umax = max(umin, umin & ~M32 | umin32), min(umax, umax & ~M32 | umax32)
             smin, smax = max(smin, smin & ~M32 | umin32), min(smax, smax & ~M32 | umax32)
             smin, smax, umin, umax = _signs(umin, umax, smin, smax, 64)
+            if before == (umin, umax, smin, smax, umin32, umax32, smin32, smax32):
+                break
         if umin > umax or smin > smax or umin32 > umax32 or smin32 > smax32:
             return None
         # What the intervals say about the bits.

@@ -6,8 +6,8 @@ Theory. Adding a constant moves the fixed part of a pointer; adding anything els
 bounds then have to hold up at every access. A packet pointer with something unknown added leads to a new place: what
 was compared with the packet's end before was another one, so the range is gone and the program asks again.
 
-Trap. How far from the packet's start a pointer surely is does not count: what may be negative is subtracted from 0. That
-is stricter than the kernel, and lets ways meet that differ in nothing else.
+Trap. How far from the packet's start a pointer surely is does not count: what may be negative is subtracted from 0.
+That is stricter than the kernel, and lets ways meet that differ in nothing else.
 """
 
 from __future__ import annotations

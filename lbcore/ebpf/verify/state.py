@@ -13,7 +13,8 @@ there, and what they were made of matters one checkpoint earlier.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import cache
 
 from lbcore.ebpf import isa
 from lbcore.ebpf.verify import value
@@ -167,9 +168,7 @@ def _not_null(held: Value) -> Value:
     return held._replace(null=False, id=held.id if held.kind == value.RECORD else 0)
 
 
-def _members(mask: int) -> Iterator[int]:
-    n = 0
-    while mask:
-        if mask & 1:
-            yield n
-        mask, n = mask >> 1, n + 1
+@cache
+def _members(mask: int) -> tuple[int, ...]:
+    """The numbers of the bits that are set, of those for registers."""
+    return tuple(n for n in range(isa.REGISTERS) if mask >> n & 1)

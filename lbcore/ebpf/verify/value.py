@@ -104,8 +104,9 @@ def includes(old: Value, new: Value, ids: Ids, *, matters: bool) -> bool:
 
 
 def _packet_includes(old: Value, new: Value, ids: Ids) -> bool:
-    """Where a packet pointer's offset is cut into a fixed and a variable part is of no account, if it is cut alike in all
-    that share the variable part. Of that only the upper end counts, if the lower one is not negative: see `pointers`."""
+    """Where a packet pointer's offset is cut into a fixed and a variable part is of no account, if it is cut alike in
+    all that share the variable part. Of that only the upper end counts, unless the lower one is negative (`pointers`).
+    """
     shift = new.offset - old.offset
     return (
         new.kind == old.kind

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from lbcore.ebpf import isa
+from lbcore.ebpf import forms, isa
 from lbcore.ebpf.isa import ALU, ALU64, ATOMIC, JMP, JMP32, LD, LDX, ST, STX, Instruction
 from lbcore.ebpf.verify import calls, instructions, jumps, value
 from lbcore.ebpf.verify.environment import Environment
@@ -95,13 +95,15 @@ class Walk:
 
     def _rule(self, index: int, i: Instruction) -> tuple[Callable[[], str | None], bool]:
         """What is to be done at an instruction, and whether it may change the stack."""
+        form = forms.find(i)
+        assert form is not None, "a checked program has only known forms"
         if i.klass in (JMP, JMP32):
             if i.code == isa.EXIT:
                 return self._exit, False
             if i.code == isa.JA:
                 return partial(self._go, self.shape.program.targets[index]), False
             if i.code != isa.CALL:
-                return partial(self._jump, i, self.shape.program.targets[index]), False
+                return partial(self._jump, i, form.name, self.shape.program.targets[index]), False
             if i.src == isa.LOCAL:
                 return partial(self._enter, self.shape.program.targets[index]), False
             if i.src == isa.KERNEL:
@@ -109,7 +111,7 @@ class Walk:
             slot = self.shape.program.slots[index]
             return self._then(partial(calls.call, self.env, helper=i.imm, slot=slot)), True
         if i.klass in (ALU, ALU64):
-            return self._then(partial(instructions.arithmetic_of, self.env, i=i)), False
+            return self._then(partial(instructions.arithmetic_of, self.env, i=i, name=form.name)), False
         if i.wide:
             return self._then(partial(instructions.wide, i=i, facts=self.maps.get(index))), False
         if i.klass == LD:
@@ -134,8 +136,8 @@ class Walk:
         why = f"calls function {i.imm} of the kernel"
         raise Refusal(UNKNOWN, why, "helpers are known, the kernel's own functions are not")
 
-    def _jump(self, i: Instruction, target: int) -> str:
-        ways = jumps.ways(self.env, self.state, i)
+    def _jump(self, i: Instruction, form: str, target: int) -> str:
+        ways = jumps.ways(self.env, self.state, i, form)
         (taken, state), others = ways[0], ways[1:]
         before = self.index
         self.state, self.index = state, target if taken else before + 1
