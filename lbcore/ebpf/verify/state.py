@@ -137,6 +137,15 @@ class State:
             places >>= PLACES
         return found
 
+    def resembles(self, new: State, live: int) -> bool:
+        """Have the registers of the innermost function the same content? A quick look, to save a thorough one."""
+        now = new.registers
+        return all(
+            old.number == now[n].number and old.kind == now[n].kind
+            for n, old in enumerate(self.registers)
+            if live >> n & 1
+        )
+
     def includes(self, new: State, live: Callable[[int], int], index: int, matter: int, *, trusting: bool) -> bool:
         """Is whatever is safe in this state, at instruction `index`, safe in the new one?
 

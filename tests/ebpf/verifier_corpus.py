@@ -1,0 +1,325 @@
+"""Random programs of all that the verifier models: most of them nearly right, many of them wrong.
+
+Rule of this file: a random number in, the text of a program out. A program is a row of fragments, each of which does
+something a programmer would do: ask for packet bytes and read them, look something up, count in a loop. Each may get
+its check wrong, by one or altogether, and may use what an earlier fragment left in the registers.
+
+Registers: r6 context, r7 packet, r8 packet end, r9 a number, r0 to r5 whatever comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from lbcore.ebpf.semantics import ARITHMETIC, COMPARISONS
+
+SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
+NUMBERS = (0, 1, 2, 3, 4, 7, 8, 13, 14, 15, 16, 20, 31, 60, 63, 64, 255, 256, 1023, 4096, 65535, 1 << 20, -1, -8, -64,
+           (1 << 31) - 1, -(1 << 31))  # fmt: skip
+SYMBOLS = {"add": "+=", "sub": "-=", "mul": "*=", "div": "/=", "or": "|=", "and": "&=", "lsh": "<<=", "rsh": ">>=",
+           "arsh": "s>>=", "mod": "%=", "xor": "^=", "mov": "=", "sdiv": "s/=", "smod": "s%="}  # fmt: skip
+TESTS = {"jeq": "==", "jne": "!=", "jgt": ">", "jge": ">=", "jlt": "<", "jle": "<=", "jsgt": "s>", "jsge": "s>=",
+         "jslt": "s<", "jsle": "s<=", "jset": "&"}  # fmt: skip
+assert {*SYMBOLS, "neg"} == set(ARITHMETIC)
+assert set(TESTS) == set(COMPARISONS)
+
+
+class Writer:
+    """One program in the making. careful: how likely each check is right."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.careful = self.random.choice((0.8, 0.95, 0.99))
+        self.lines: list[str] = []
+        self.functions: list[str] = []
+        self.labels = 0
+
+    def text(self) -> str:
+        self.lines += ["r6 = r1", "r7 = *(u32 *)(r6 +0)", "r8 = *(u32 *)(r6 +4)", f"r9 = {self.number()}"]
+        for n in range(6):
+            if self.random.random() < 0.8:
+                self.lines.append(f"r{n} = {self.number()}")
+        for _ in range(self.random.randrange(2, 9)):
+            self.random.choice(FRAGMENTS)(self)
+        ends = [f"r0 = {self.number()}", "exit", "out:", "r0 = 1", "exit"]
+        return "\n".join([*self.lines, "if r9 == 77 goto out", *ends, *self.functions])
+
+    def right(self) -> bool:
+        return self.random.random() < self.careful
+
+    def number(self) -> int:
+        return self.random.choice(NUMBERS) if self.random.random() < 0.8 else self.random.randrange(-(1 << 31), 1 << 31)
+
+    def scratch(self) -> str:
+        return f"r{self.random.randrange(6)}"
+
+    def label(self) -> str:
+        self.labels += 1
+        return f"l{self.labels}"
+
+    def add(self, *lines: str) -> None:
+        self.lines += lines
+
+    def size(self) -> str:
+        return self.random.choice(list(SIZES))
+
+
+def constant(w: Writer) -> None:
+    w.add(f"{w.scratch()} = {w.number()}")
+
+
+def field(w: Writer) -> None:
+    w.add(f"{w.random.choice((w.scratch(), 'r9'))} = *(u32 *)(r6 +{w.random.choice((12, 16, 16, 12, 20, 8))})")
+
+
+def arithmetic(w: Writer) -> None:
+    for _ in range(w.random.randrange(1, 6)):
+        name = w.random.choice(list(SYMBOLS))
+        a, b = w.scratch(), w.random.choice((w.scratch(), str(w.number()), "r9"))
+        if name in ("lsh", "rsh", "arsh") and not b.startswith("r"):
+            b = str(w.random.randrange(31))
+        if name in ("div", "mod", "sdiv", "smod") and b == "0":
+            b = "3"
+        if w.random.random() < 0.4:
+            a, b = a.replace("r", "w"), b.replace("r", "w")
+        w.add(f"{a} {SYMBOLS[name]} {b}")
+
+
+def extend(w: Writer) -> None:
+    if w.random.random() < 0.7:
+        w.add(f"{w.scratch()} = (s{w.random.choice((8, 16, 32))}){w.random.choice((w.scratch(), 'r9'))}")
+    else:
+        register = w.scratch()
+        w.add(f"{register} = {w.random.choice(('be16', 'be32', 'be64', 'bswap32'))} {register}")
+
+
+def condition(w: Writer) -> None:
+    """A jump over some arithmetic, or out."""
+    a, b = w.random.choice((w.scratch(), "r9")), w.random.choice((w.scratch(), str(w.number()), "r9"))
+    if w.random.random() < 0.3:
+        a, b = a.replace("r", "w"), b.replace("r", "w")
+    target = "out" if w.random.random() < 0.4 else w.label()
+    w.add(f"if {a} {w.random.choice(list(TESTS.values()))} {b} goto {target}")
+    if target != "out":
+        w.random.choice((constant, arithmetic, field, spill))(w)
+        w.add(f"{target}:")
+
+
+def ask(w: Writer, pointer: str, size: int) -> None:
+    """Leave unless `size` bytes are there, by one of the ways to say so."""
+    other = "r5" if pointer != "r5" else "r4"
+    w.add(f"{other} = {pointer}", f"{other} += {size}")
+    if w.right():
+        w.add(w.random.choice((f"if {other} > r8 goto out", f"if r8 < {other} goto out", f"if {other} >= r8 goto out")))
+    elif w.random.random() < 0.7:
+        w.add(f"if {other} {w.random.choice(list(TESTS.values()))} r8 goto out")
+
+
+def touch(w: Writer, pointer: str, size: int, *, writing: bool = True) -> None:
+    """Access somewhere in `size` bytes, or near."""
+    kind = w.random.choice([kind for kind in SIZES if SIZES[kind] <= size] or ["u8"])
+    offset = w.random.randrange(size - SIZES[kind] + 1) if size >= SIZES[kind] else 0
+    if not w.right():
+        offset = w.random.randrange(-8, size + 8)
+    if not writing or w.random.random() < 0.6:
+        w.add(f"{w.random.choice(('r0', 'r1', 'r9'))} = *({kind} *)({pointer} {offset:+d})")
+    else:
+        w.add(f"*({kind} *)({pointer} {offset:+d}) = {w.random.choice((w.scratch(), '1', 'r9'))}")
+
+
+def packet(w: Writer) -> None:
+    size = w.random.choice((1, 2, 8, 14, 20, 34, 64))
+    ask(w, "r7", size)
+    for _ in range(w.random.randrange(1, 4)):
+        touch(w, "r7", size)
+
+
+def deep_packet(w: Writer) -> None:
+    """A header behind a header whose length the packet tells."""
+    fixed = w.random.choice((1, 14, 34))
+    ask(w, "r7", fixed)
+    w.add(f"r2 = *({w.random.choice(('u8', 'u8', 'u16', 's8', 'u32'))} *)(r7 +0)")
+    if w.random.random() < 0.7:
+        w.add(f"r2 &= {w.random.choice((15, 60, 255, 4095))}")
+    if w.random.random() < 0.5:
+        w.add(f"r2 {w.random.choice(('<<=', '>>='))} 2")
+    w.add("r3 = r7", f"r3 += {w.random.choice((0, fixed))}", w.random.choice(("r3 += r2", "r3 += r2", "r3 -= r2")))
+    size = w.random.choice((1, 4, 8, 20))
+    ask(w, "r3", size)
+    touch(w, "r3", size)
+    if w.random.random() < 0.2:
+        w.add("r7 = r3")
+
+
+def spill(w: Writer) -> None:
+    at = -8 * w.random.randrange(1, 5)
+    w.add(f"*(u64 *)(r10 {at}) = {w.random.choice((w.scratch(), 'r6', 'r7', 'r9', '5'))}")
+    arithmetic(w) if w.random.random() < 0.5 else None
+    back = w.random.choice((w.scratch(), "r9"))
+    if w.right():
+        w.add(f"{back} = *(u64 *)(r10 {at})")
+    else:
+        w.add(f"{back} = *({w.size()} *)(r10 {at + w.random.randrange(-4, 5)})")
+
+
+def stack(w: Writer) -> None:
+    for _ in range(w.random.randrange(1, 4)):
+        kind = w.size()
+        at = -SIZES[kind] * w.random.randrange(1, 64 // SIZES[kind])
+        if not w.right():
+            at = w.random.choice((at + 1, -512, -513, -520, 0, 8, -1))
+        if w.random.random() < 0.6:
+            w.add(f"*({kind} *)(r10 {at:+d}) = {w.random.choice((w.scratch(), '0', '7', 'r9'))}")
+        else:
+            w.add(f"{w.random.choice((w.scratch(), 'r9'))} = *({kind} *)(r10 {at:+d})")
+
+
+def stack_index(w: Writer) -> None:
+    """An index into an array on the stack."""
+    w.add(*(f"*(u64 *)(r10 -{8 * n}) = 0" for n in range(1, 5) if w.right()))
+    bound(w, "r9", 31)
+    w.add("r1 = r10", "r1 += -32", "r1 += r9")
+    w.add(w.random.choice((f"*(u8 *)(r1 +0) = {w.scratch()}", "r2 = *(u8 *)(r1 +0)", "r2 = *(u16 *)(r1 +0)")))
+
+
+def bound(w: Writer, register: str, most: int) -> None:
+    """Make a register be 0 to most, `most` being all ones, in one of the ways there are; or nearly."""
+    if not w.right():
+        most += w.random.choice((-1, 1, 2, 32, 64))
+    w.add(
+        *w.random.choice(
+            (
+                (f"{register} &= {most}",),
+                (f"if {register} > {most} goto out",),
+                (f"if {register} s> {most} goto out", f"if {register} s< 0 goto out"),
+                (f"if {register.replace('r', 'w')} > {most} goto out", f"{register.replace('r', 'w')} += 0"),
+                (f"if {register} s> {most} goto out",),
+                (f"{register} %= {most + 1}",),
+                (f"{register} <<= 56", f"{register} >>= {64 - most.bit_length()}"),
+                (f"{register} <<= 32", f"{register} s>>= 32", f"if {register} > {most} goto out"),
+            )
+        )
+    )
+
+
+def key(w: Writer) -> None:
+    w.add(f"*(u32 *)(r10 -4) = {w.random.choice(('1', '0', 'r9'))}", "r2 = r10", "r2 += -4")
+    if not w.right():
+        w.add(w.random.choice(("r2 = r7", "r2 += 4", "r2 = r9", "r2 += -4")))
+
+
+def null_check(w: Writer, register: str) -> None:
+    if w.right():
+        w.add(f"if {register} == 0 goto out")
+    elif w.random.random() < 0.6:
+        w.add(w.random.choice((f"if {register} != 0 goto out", f"if {register} == 1 goto out")))
+
+
+def lookup(w: Writer) -> None:
+    number, size = w.random.choice(((0, 8), (1, 16), (1, 16), (6, 4), (8, 4)))
+    key(w)
+    w.add(f"r1 = map_by_fd({number})", "call map_lookup_elem#1")
+    if w.random.random() < 0.2:
+        w.add("*(u64 *)(r10 -16) = r0")
+    null_check(w, "r0")
+    what = w.random.random()
+    if what < 0.5:
+        touch(w, "r0", size)
+    elif what < 0.7:
+        w.add(f"r1 = {w.number()}", f"lock *(u{w.random.choice((32, 64))} *)(r0 +{w.random.choice((0, 0, 4, 2))}) += r1")
+    else:
+        w.add(w.random.choice(("r1 = *(u32 *)(r6 +12)", "r1 = r9", "r1 = *(u32 *)(r0 +0)")))
+        bound(w, "r1", 7)
+        w.add("r0 += r1")
+        touch(w, "r0", max(size - 7, 1))
+    if w.random.random() < 0.2:
+        w.add("r3 = *(u64 *)(r10 -16)")
+        touch(w, "r3", size)
+
+
+def change(w: Writer) -> None:
+    key(w)
+    if w.random.random() < 0.5:
+        w.add(f"*(u64 *)(r10 -16) = {w.scratch() if not w.right() else 3}", "r3 = r10", "r3 += -16", "r4 = 0")
+        w.add(f"r1 = map_by_fd({w.random.choice((0, 0, 0, 1, 4, 5))})", "call map_update_elem#2")
+    else:
+        w.add(f"r1 = map_by_fd({w.random.choice((0, 0, 0, 1, 4, 3))})", "call map_delete_elem#3")
+
+
+def globals_(w: Writer) -> None:
+    w.add(f"r3 = map_val(map_by_fd({w.random.choice((2, 2, 4))})) +{w.random.choice((0, 4, 8, 60))}")
+    touch(w, "r3", 4)
+
+
+def record(w: Writer) -> None:
+    size = w.random.choice((8, 16, 24))
+    w.add("r1 = map_by_fd(3)", f"r2 = {size if w.right() else 'r9'}", "r3 = 0", "call ringbuf_reserve#131")
+    null_check(w, "r0")
+    w.add("r5 = r0")
+    for _ in range(w.random.randrange(3)):
+        touch(w, "r5", size)
+    if w.right():
+        w.add("r1 = r5", "r2 = 0", w.random.choice(("call ringbuf_submit#132", "call ringbuf_discard#133")))
+    if not w.right():
+        touch(w, "r5", size)
+
+
+def helper(w: Writer) -> None:
+    w.add(w.random.choice(("call ktime_get_ns#5", "call get_prandom_u32#7", "call get_smp_processor_id#8")))
+    if w.random.random() < 0.6:
+        w.add("r9 = r0")
+
+
+def move(w: Writer) -> None:
+    w.add("r1 = r6", f"r2 = {w.random.choice((-4, 4, 0))}", "call xdp_adjust_head#44")
+    if w.right():
+        w.add("r7 = *(u32 *)(r6 +0)", "r8 = *(u32 *)(r6 +4)")
+    packet(w)
+
+
+def sized(w: Writer) -> None:
+    """A sum over bytes of the stack or of the packet."""
+    ask(w, "r7", 32)
+    w.add(*(f"*(u64 *)(r10 -{8 * n}) = 0" for n in range(1, 5)))
+    w.add("r2 = r9")
+    bound(w, "r2", 31)
+    w.add(*w.random.choice((("r1 = r10", "r1 += -32"), ("r1 = r7",), ("r1 = 0", "r2 = 0"))))
+    w.add("r3 = 0", "r4 = 0", "r5 = 0", "call csum_diff#28", "r9 = r0")
+
+
+def loop(w: Writer) -> None:
+    again, rounds = w.label(), w.random.choice((1, 2, 5, 16, 40))
+    w.add(f"r9 = {w.random.choice((0, 0, 1))}", f"{again}:")
+    w.random.choice((arithmetic, packet, stack, constant, spill, lookup))(w)
+    if w.random.random() < 0.3:
+        w.add(f"if {w.scratch()} == {w.number()} goto out")
+    w.add(f"r9 += {1 if w.right() else 0}", f"if r9 {w.random.choice(('<', '<', '!=', 's<'))} {rounds} goto {again}")
+
+
+def function(w: Writer) -> None:
+    name = w.label()
+    w.add(f"r1 = {w.random.choice(('r7', 'r9', 'r6', 'r10', '5'))}", "r2 = r8", f"call local {name}", "r9 = r0")
+    w.functions += [f"{name}:", "r0 = 0"]
+    w.functions += w.random.choice(
+        (
+            ["r0 = r1", "exit"],
+            ["r3 = r1", "r3 += 4", "if r3 > r2 goto +1", "r0 = *(u32 *)(r1 +0)", "exit"],
+            ["*(u64 *)(r10 -8) = r1", "r4 = *(u64 *)(r10 -8)", "r0 = r4", "exit"],
+            ["r0 = *(u32 *)(r1 +12)", "exit"],
+            ["*(u64 *)(r1 -8) = 3", "exit"],
+            ["if r1 > 7 goto +1", "r0 = r1", "exit"],
+        )
+    )
+
+
+FRAGMENTS: tuple[Callable[[Writer], None], ...] = (
+    constant, field, arithmetic, arithmetic, extend, condition, condition, packet, packet, deep_packet, deep_packet,
+    spill, stack, stack_index, lookup, lookup, lookup, change, globals_, record, helper, move, sized, loop, loop,
+    function,
+)  # fmt: skip
+
+
+def generate(seed: int) -> str:
+    """The program of this number."""
+    return Writer(seed).text()
