@@ -39,7 +39,7 @@ __all__ = ["CATEGORIES", "COLUMNS", "DIFFERENCES", "Change", "Difference", "Step
 
 LIMIT = 1_000_000
 """Instructions the walk may take (BPF_COMPLEXITY_LIMIT_INSNS)."""
-KEEP = 20_000
+KEEP = 5_000
 """Steps kept from the beginning of a walk, and as many from its end."""
 FREE = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
 """Licences that let a program call what is under the GPL."""

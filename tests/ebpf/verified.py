@@ -39,9 +39,12 @@ def program(text: str | bytes, kind: str = "xdp", section: str = "") -> Program:
     return Program("program", section or kind, kind, code, tuple(relocations))
 
 
-def ours(text: str | bytes, kind: str = "xdp", *, uninitialised: bool = True, section: str = "") -> Verdict:
+def ours(
+    text: str | bytes, kind: str = "xdp", *, uninitialised: bool = True, section: str = "", limit: int = 50_000
+) -> Verdict:
     """This book's verdict; as to reading unwritten stack, as the kernel's of root."""
-    return verify(program(text, kind, section), {one.name: one for one in MAPS}, uninitialised=uninitialised)
+    maps = {one.name: one for one in MAPS}
+    return verify(program(text, kind, section), maps, uninitialised=uninitialised, limit=limit)
 
 
 @cache

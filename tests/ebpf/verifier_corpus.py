@@ -30,7 +30,7 @@ class Writer:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.careful = self.random.choice((0.8, 0.95, 0.99))
+        self.careful = self.random.choice((0.9, 0.97, 1.0))
         self.lines: list[str] = []
         self.functions: list[str] = []
         self.labels = 0
@@ -38,12 +38,20 @@ class Writer:
     def text(self) -> str:
         self.lines += ["r6 = r1", "r7 = *(u32 *)(r6 +0)", "r8 = *(u32 *)(r6 +4)", f"r9 = {self.number()}"]
         for n in range(6):
-            if self.random.random() < 0.8:
+            if self.random.random() < 0.97:
                 self.lines.append(f"r{n} = {self.number()}")
         for _ in range(self.random.randrange(2, 9)):
             self.random.choice(FRAGMENTS)(self)
+            self.refill()
         ends = [f"r0 = {self.number()}", "exit", "out:", "r0 = 1", "exit"]
         return "\n".join([*self.lines, "if r9 == 77 goto out", *ends, *self.functions])
+
+    def refill(self) -> None:
+        """Numbers where a call may have left nothing, or a fragment a pointer; mostly."""
+        called = any(line.startswith("call") for line in self.lines[-12:])
+        for n in range(6):
+            if self.random.random() < (0.98 if called else 0.6):
+                self.lines.append(f"r{n} = {self.random.choice((self.number(), 'r9', 'r9'))}")
 
     def right(self) -> bool:
         return self.random.random() < self.careful
@@ -70,7 +78,9 @@ def constant(w: Writer) -> None:
 
 
 def field(w: Writer) -> None:
-    w.add(f"{w.random.choice((w.scratch(), 'r9'))} = *(u32 *)(r6 +{w.random.choice((12, 16, 16, 12, 20, 8))})")
+    w.add(
+        f"{w.random.choice((w.scratch(), 'r9'))} = *(u32 *)(r6 +{w.random.choice((12, 16)) if w.right() else w.random.choice((20, 8))})"
+    )
 
 
 def arithmetic(w: Writer) -> None:
@@ -139,12 +149,12 @@ def deep_packet(w: Writer) -> None:
     """A header behind a header whose length the packet tells."""
     fixed = w.random.choice((1, 14, 34))
     ask(w, "r7", fixed)
-    w.add(f"r2 = *({w.random.choice(('u8', 'u8', 'u16', 's8', 'u32'))} *)(r7 +0)")
+    w.add(f"r2 = *({w.random.choice(('u8', 'u8', 'u16')) if w.right() else w.random.choice(('s8', 'u32'))} *)(r7 +0)")
     if w.random.random() < 0.7:
         w.add(f"r2 &= {w.random.choice((15, 60, 255, 4095))}")
     if w.random.random() < 0.5:
         w.add(f"r2 {w.random.choice(('<<=', '>>='))} 2")
-    w.add("r3 = r7", f"r3 += {w.random.choice((0, fixed))}", w.random.choice(("r3 += r2", "r3 += r2", "r3 -= r2")))
+    w.add("r3 = r7", f"r3 += {w.random.choice((0, fixed))}", "r3 += r2" if w.right() else "r3 -= r2")
     size = w.random.choice((1, 4, 8, 20))
     ask(w, "r3", size)
     touch(w, "r3", size)
@@ -217,7 +227,17 @@ def null_check(w: Writer, register: str) -> None:
 
 
 def lookup(w: Writer) -> None:
-    number, size = w.random.choice(((0, 8), (1, 16), (1, 16), (6, 4), (8, 4)))
+    number, size = w.random.choice(
+        (
+            (0, 8),
+            (0, 8),
+            (1, 16),
+            (1, 16),
+            (1, 16),
+            (6, 4) if not w.right() else (0, 8),
+            (8, 4) if not w.right() else (1, 16),
+        )
+    )
     key(w)
     w.add(f"r1 = map_by_fd({number})", "call map_lookup_elem#1")
     if w.random.random() < 0.2:
@@ -227,7 +247,10 @@ def lookup(w: Writer) -> None:
     if what < 0.5:
         touch(w, "r0", size)
     elif what < 0.7:
-        w.add(f"r1 = {w.number()}", f"lock *(u{w.random.choice((32, 64))} *)(r0 +{w.random.choice((0, 0, 4, 2))}) += r1")
+        w.add(
+            f"r1 = {w.number()}",
+            f"lock *(u{w.random.choice((32, 64))} *)(r0 +{0 if w.right() else w.random.choice((4, 2, 12))}) += r1",
+        )
     else:
         w.add(w.random.choice(("r1 = *(u32 *)(r6 +12)", "r1 = r9", "r1 = *(u32 *)(r0 +0)")))
         bound(w, "r1", 7)
@@ -242,13 +265,15 @@ def change(w: Writer) -> None:
     key(w)
     if w.random.random() < 0.5:
         w.add(f"*(u64 *)(r10 -16) = {w.scratch() if not w.right() else 3}", "r3 = r10", "r3 += -16", "r4 = 0")
-        w.add(f"r1 = map_by_fd({w.random.choice((0, 0, 0, 1, 4, 5))})", "call map_update_elem#2")
+        w.add(
+            f"r1 = map_by_fd({w.random.choice((0, 0, 0, 1, 0, 1, 7, 0 if w.right() else 5))})", "call map_update_elem#2"
+        )
     else:
-        w.add(f"r1 = map_by_fd({w.random.choice((0, 0, 0, 1, 4, 3))})", "call map_delete_elem#3")
+        w.add(f"r1 = map_by_fd({w.random.choice((0, 0, 0, 1, 0, 0 if w.right() else 4))})", "call map_delete_elem#3")
 
 
 def globals_(w: Writer) -> None:
-    w.add(f"r3 = map_val(map_by_fd({w.random.choice((2, 2, 4))})) +{w.random.choice((0, 4, 8, 60))}")
+    w.add(f"r3 = map_val(map_by_fd({w.random.choice((2, 2, 4))})) +{w.random.choice((0, 4, 8))}")
     touch(w, "r3", 4)
 
 
