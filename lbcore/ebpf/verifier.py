@@ -67,8 +67,12 @@ DIFFERENCES = (
         "one rule for all look-ups; older kernels have it so",
     ),
     Difference(
-        "numbers that nothing depends on", "compared when ways meet", "ignored (precision tracking)",
-        "simpler; some programs with very many ways are too long here that the kernel takes",
+        "the number of the processor", "any number", "less than the number of processors",
+        "no program here uses it as an index",
+    ),
+    Difference(
+        "how far from the packet's start a pointer at least is", "forgotten when something may be subtracted", "kept",
+        "so that ways meet that differ in nothing else",
     ),
     Difference(
         "bounds after r2 = r1; r2 += 4", "of r2 alone", "r1 learns what r2 is compared with (since 6.11)",
@@ -92,6 +96,9 @@ DIFFERENCES = (
     ),
     Difference(
         "fields of sockets, flow keys and the kernel's own structures", "refused", "accepted, by type", "not modelled",
+    ),
+    Difference(
+        "atomic operations on a pointer in the stack", "refused", "accepted from root", "nobody needs them",
     ),
     Difference(
         "reading a map's own structure", "refused", "accepted from root", "the book's machine has nothing there",

@@ -29,7 +29,10 @@ MAPS = (
 def program(text: str | bytes, kind: str = "xdp", section: str = "") -> Program:
     """A program whose wide loads name MAPS by number."""
     code = assemble(text) if isinstance(text, str) else text
-    instructions = isa.decode(code)
+    try:
+        instructions = isa.decode(code)
+    except isa.BadCode:
+        instructions = []
     wanted = (isa.MAP_FD, isa.MAP_VALUE_FD)
     relocations = [
         Relocation(slot, MAPS[one.low].name)

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from lbcore.ebpf import forms, isa
+from lbcore.ebpf.assembler import assemble
 from lbcore.ebpf.semantics import ARITHMETIC, COMPARISONS
 
 SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
@@ -348,3 +350,67 @@ FRAGMENTS: tuple[Callable[[Writer], None], ...] = (
 def generate(seed: int) -> str:
     """The program of this number."""
     return Writer(seed).text()
+
+
+# ---- single instructions, on whatever there is ----
+
+START = """
+    r6 = r1
+    *(u32 *)(r10 -4) = 1
+    *(u64 *)(r10 -16) = 0
+    *(u64 *)(r10 -24) = r6
+    *(u32 *)(r10 -32) = 77
+    r2 = r10
+    r2 += -4
+    r1 = map_by_fd({map})
+    call map_lookup_elem#1
+    if r0 != 0 goto +2
+    r0 = 0
+    exit
+    r2 = *(u32 *)(r6 +{start})
+    r3 = *(u32 *)(r6 +{end})
+    r1 = r2
+    r1 += 16
+    if r1 > r3 goto +1
+    goto +2
+    r0 = 0
+    exit
+    r4 = r10
+    r4 += {stack}
+    r1 = map_by_fd(0)
+    r5 = *(u32 *)(r6 +{number})
+    r7 = {constant}
+    r8 = *(u8 *)(r2 +0)
+    r9 = *(u64 *)(r0 +0)
+"""
+"""r0: a map's value; r1 a map; r2 and r3 the packet; r4 stack; r5 u32; r6 context; r7 a constant; r8 u8; r9 anything."""
+PLACES = {"xdp": (0, 4, 12), "tc": (76, 80, 8)}
+_OPERATIONS = [f for f in forms.FORMS if f.opcode & 7 in (isa.ALU, isa.ALU64) or f.name.startswith("j")]
+_ACCESSES = [f for f in forms.FORMS if f.opcode & 7 in (isa.LDX, isa.ST, isa.STX)]
+
+
+def single(seed: int, kind: str) -> bytes:
+    """A program that has something of everything in its registers and does one to three random things with it."""
+    random = Random(seed)
+    start, end, number = PLACES[kind]
+    text = START.format(
+        map=random.choice((0, 1, 2, 4)), start=start, end=end, number=number, stack=random.choice((0, -8, -12, -32)),
+        constant=random.choice(NUMBERS),
+    )  # fmt: skip
+    body = [_single(random) for _ in range(random.choice((1, 1, 2, 3)))]
+    return assemble(text) + isa.encode(body) + assemble("r0 = 0\nr0 = 1\nr0 = 2\nexit")
+
+
+def _single(random: Random) -> isa.Instruction:
+    form = random.choice(random.choice((_OPERATIONS, _ACCESSES)))
+    fields = {
+        "dst": random.randrange(10 if random.random() < 0.97 else 11), "src": random.randrange(11), "imm": random.choice(NUMBERS),
+        "offset": random.choice((0, 0, 4, 8, 12, 16, -4, -8, -16, -24, -32, 1, -1)),
+    } | form.fixed  # fmt: skip
+    if form.opcode & 7 in (isa.ALU, isa.ALU64) and "imm" not in form.fixed:
+        fields["imm"] = random.choice((*range(1, 32), *NUMBERS))
+    if form.opcode & 7 == isa.STX or form.opcode & 7 == isa.ST:
+        fields["dst"] = random.choice((0, 1, 2, 3, 4, 6, 10, 10))
+    if form.opcode & 7 in (isa.JMP, isa.JMP32):
+        fields["imm" if form.name == "ja32" else "offset"] = 0 if form.name.startswith("ja") else random.choice((0, 2))
+    return isa.Instruction(form.opcode, **fields)

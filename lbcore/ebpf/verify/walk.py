@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from lbcore.ebpf import forms, isa
+from lbcore.ebpf import forms, isa, signatures
 from lbcore.ebpf.isa import ALU, ALU64, ATOMIC, JMP, JMP32, LD, LDX, ST, STX, Instruction
 from lbcore.ebpf.verify import calls, instructions, jumps, value
 from lbcore.ebpf.verify.environment import Environment
@@ -108,8 +108,9 @@ class Walk:
                 return partial(self._enter, self.shape.program.targets[index]), False
             if i.src == isa.KERNEL:
                 return partial(self._kernel, i), False
-            slot = self.shape.program.slots[index]
-            return self._then(partial(calls.call, self.env, helper=i.imm, slot=slot)), True
+            slot, called = self.shape.program.slots[index], signatures.HELPERS.get(i.imm)
+            rule = partial(calls.call, self.env, helper=i.imm, slot=slot)
+            return self._then(rule, f"calls {called.name}" if called else ""), True
         if i.klass in (ALU, ALU64):
             return self._then(partial(instructions.arithmetic_of, self.env, i=i, name=form.name)), False
         if i.wide:
@@ -120,8 +121,8 @@ class Walk:
         if i.klass == LDX:
             return self._then(partial(instructions.load, self.env, i=i)), False
         assert i.klass in (ST, STX), "a checked program has only known forms"
-        rule = instructions.atomic if i.klass == STX and i.mode == ATOMIC else instructions.store
-        return self._then(partial(rule, self.env, i=i)), True
+        store = instructions.atomic if i.klass == STX and i.mode == ATOMIC else instructions.store
+        return self._then(partial(store, self.env, i=i)), True
 
     def _look(self, index: int, i: Instruction) -> None:
         """The kernel looks maps up before it walks, so what is wrong with one is wrong even where no way leads."""
@@ -130,10 +131,11 @@ class Walk:
         except Refusal as why:
             raise Refusal(why.category, why.why, why.instead, index=index) from None
 
-    def _then(self, rule: Callable[..., None]) -> Callable[[], None]:
-        def run() -> None:
+    def _then(self, rule: Callable[..., None], note: str = "") -> Callable[[], str]:
+        def run() -> str:
             rule(state=self.state)
             self.index += 1
+            return note
 
         return run
 
