@@ -7,6 +7,7 @@ it must accept whatever is accepted here; the other way round, disagreements are
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache
 from random import Random
 
@@ -20,13 +21,15 @@ from lbcore.ebpf.verify import refusal
 from tests import needs
 from tests.ebpf.programs import halves, straight
 from tests.ebpf.verified import kernels, memory, ours, program
-from tests.ebpf.verifier_corpus import generate
+from tests.ebpf.verifier_corpus import called, generate, single
 
 PROGRAMS = int(os.environ.get("LBCORE_VERIFIER_PROGRAMS", "300"))
 """How many random programs; by hand, some thousands."""
 STRICTER = 0.02
 """Of the programs that the kernel accepts, the part that may be refused here. Measured on 2,500: 0.6 %."""
 SEEDS = range(PROGRAMS)
+
+Make = Callable[[int, str], bytes]
 
 
 @cache
@@ -85,6 +88,35 @@ def test_arithmetic_is_never_known_better_than_the_kernel_knows_it() -> None:
         accepted += mine.accepted
         assert not (mine and why), why
     assert accepted
+
+
+SMALL = pytest.mark.parametrize(("make", "kind"), [(single, "xdp"), (single, "tc"), (called, "xdp"), (called, "tc")])
+
+
+@needs.tier(2)
+@SMALL
+def test_single_instructions_and_calls_are_judged_as_the_kernel_judges(make: Make, kind: str) -> None:
+    stricter = both = 0
+    for seed in range(2 * PROGRAMS):
+        code = make(seed, kind)
+        mine, why = ours(code, kind), kernels(code, kind)
+        both += mine.accepted and not why
+        stricter += not mine and not why
+        assert not (mine and why), why
+    assert stricter <= STRICTER * (both + stricter)
+
+
+@SMALL
+def test_single_instructions_and_calls_that_are_accepted_run(make: Make, kind: str) -> None:
+    random, accepted = Random(5), 0
+    for seed in range(2 * PROGRAMS):
+        code = make(seed, kind)
+        if ours(code, kind):
+            accepted += 1
+            machine = Machine(program(code, kind), memory())
+            for length in (14, 16, 200):
+                machine.run(random.randbytes(length))
+    assert accepted > PROGRAMS // 8
 
 
 # ---- bytes of all kinds ----

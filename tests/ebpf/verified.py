@@ -51,7 +51,8 @@ def ours(
 
 
 @cache
-def kernel_maps() -> Mapping[str, kernel.KernelMap]:
+def kernel_maps(kind: str) -> Mapping[str, kernel.KernelMap]:
+    """For programs of one kind: an array of programs belongs to the first kind that uses it."""
     return kernel.create_maps(Object(b"", (), MAPS))
 
 
@@ -59,7 +60,7 @@ def kernels(text: str | bytes, kind: str = "xdp", section: str = "") -> str:
     """Empty if the kernel takes it, else its reason."""
     one = program(text, kind, section)
     try:
-        kernel.load(Object(b"", (one,), MAPS, license="GPL"), maps=kernel_maps()).close()
+        kernel.load(Object(b"", (one,), MAPS, license="GPL"), maps=kernel_maps(kind)).close()
     except kernel.Rejected as refused:
         return refused.reason
     except OSError as error:

@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from lbcore.ebpf import forms, isa
+from lbcore.ebpf import forms, isa, signatures
 from lbcore.ebpf.assembler import assemble
 from lbcore.ebpf.semantics import ARITHMETIC, COMPARISONS
+from lbcore.ebpf.verify import calls
+from tests.ebpf.verified import MAPS
 
 SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 NUMBERS = (0, 1, 2, 3, 4, 7, 8, 13, 14, 15, 16, 20, 31, 60, 63, 64, 255, 256, 1023, 4096, 65535, 1 << 20, -1, -8, -64,
@@ -383,7 +385,7 @@ START = """
     r8 = *(u8 *)(r2 +0)
     r9 = *(u64 *)(r0 +0)
 """
-"""r0: a map's value; r1 a map; r2 and r3 the packet; r4 stack; r5 u32; r6 context; r7 a constant; r8 u8; r9 anything."""
+"""r0: a map's value; r1 a map; r2, r3 the packet; r4 stack; r5 u32; r6 context; r7 a constant; r8 u8; r9 anything."""
 PLACES = {"xdp": (0, 4, 12), "tc": (76, 80, 8)}
 _OPERATIONS = [f for f in forms.FORMS if f.opcode & 7 in (isa.ALU, isa.ALU64) or f.name.startswith("j")]
 _ACCESSES = [f for f in forms.FORMS if f.opcode & 7 in (isa.LDX, isa.ST, isa.STX)]
@@ -404,7 +406,8 @@ def single(seed: int, kind: str) -> bytes:
 def _single(random: Random) -> isa.Instruction:
     form = random.choice(random.choice((_OPERATIONS, _ACCESSES)))
     fields = {
-        "dst": random.randrange(10 if random.random() < 0.97 else 11), "src": random.randrange(11), "imm": random.choice(NUMBERS),
+        "dst": random.randrange(10 if random.random() < 0.97 else 11), "src": random.randrange(11),
+        "imm": random.choice(NUMBERS),
         "offset": random.choice((0, 0, 4, 8, 12, 16, -4, -8, -16, -24, -32, 1, -1)),
     } | form.fixed  # fmt: skip
     if form.opcode & 7 in (isa.ALU, isa.ALU64) and "imm" not in form.fixed:
@@ -414,3 +417,75 @@ def _single(random: Random) -> isa.Instruction:
     if form.opcode & 7 in (isa.JMP, isa.JMP32):
         fields["imm" if form.name == "ja32" else "offset"] = 0 if form.name.startswith("ja") else random.choice((0, 2))
     return isa.Instruction(form.opcode, **fields)
+
+
+# ---- calls of helpers, with arguments of all kinds ----
+
+BEFORE = """
+    r7 = r0
+    r8 = r2
+    r9 = *(u8 *)(r2 +0)
+    *(u64 *)(r10 -40) = 0
+    *(u64 *)(r10 -48) = r9
+"""
+"""r6 context, r7 a map's value, r8 packet (16 bytes), r9 u8; the stack is written from -48 to -1, but for two words."""
+POINTERS = ("r10 -4", "r10 -8", "r10 -16", "r10 -48", "r10 -32", "r10 -28", "r10 -512", "r10 -520", "r10 +0", "r8 +0",
+            "r8 +8", "r8 +14", "r7 +0", "r7 +4", "r7 +60", "r6 +0", "r9 +0")  # fmt: skip
+ARGUMENTS = {
+    signatures.CONTEXT: ("r6 +0", "r6 +0", "r6 +0", "r6 +0", "r6 +4", "r7 +0"),
+    signatures.MAP: tuple(f"map {n}" for n in range(10)),
+    signatures.SIZE: (
+        "0",
+        "1",
+        "2",
+        "4",
+        "8",
+        "16",
+        "17",
+        "32",
+        "48",
+        "49",
+        "64",
+        "512",
+        "-1",
+        "r9 +0",
+        "r9 +1",
+        "r7 +0",
+    ),
+    signatures.SCALAR: ("0", "1", "8", "16", "r9 +0", "r7 +0", "nothing"),
+    signatures.RECORD: ("r7 +0", "r6 +0", "0"),
+}
+
+
+def called(seed: int, kind: str) -> bytes:
+    """A program that calls a random helper, with arguments that are often what it wants."""
+    random = Random(seed)
+    start, end, number = PLACES[kind]
+    text = (
+        START.format(map=random.choice((0, 1, 2, 4)), start=start, end=end, number=number, stack=0, constant=1) + BEFORE
+    )
+    if random.random() < 0.3:
+        text += f"r9 &= {random.choice((7, 15, 16, 31, 63))}\n"
+    for _ in range(random.choice((1, 1, 2))):
+        helper = random.choice(list(signatures.HELPERS.values()))
+        for position, wanted in enumerate(helper.arguments, 1):
+            wanted = wanted if random.random() < 0.95 else random.choice((signatures.SCALAR, signatures.MAP))
+            text += _argument(random, position, helper, wanted)
+        text += f"call {helper.number}\n"
+        text += random.choice(("", "r9 = r0\n", "if r0 == 0 goto +1\nr0 = *(u8 *)(r0 +0)\n", "r9 = *(u8 *)(r8 +0)\n"))
+    return assemble(text + "r0 = 0\nexit")
+
+
+def _argument(random: Random, position: int, helper: signatures.Signature, wanted: str) -> str:
+    chosen = random.choice(ARGUMENTS.get(wanted, POINTERS))
+    if wanted == signatures.MAP and random.random() < 0.7:
+        good = [n for n, one in enumerate(MAPS) if helper.name in calls.TAKEN_BY.get(one.kind, ())]
+        chosen = f"map {random.choice(good)}" if good else chosen
+    if chosen.startswith("map"):
+        return f"r{position} = map_by_fd({chosen[4:]})\n"
+    if chosen == "nothing":
+        return ""
+    if chosen.startswith("r"):
+        base, offset = chosen.split()
+        return f"r{position} = {base}\n" + ("" if offset == "+0" else f"r{position} += {int(offset)}\n")
+    return f"r{position} = {chosen}\n"

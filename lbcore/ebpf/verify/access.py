@@ -108,7 +108,7 @@ def stack_bounds(env: Environment, state: State, name: str, pointer: Value, offs
         raise Refusal(STACK, f"{name} = {pointer} can be anywhere", "bound what was added to it")
     fixed = pointer.offset + offset
     low, high = pointer.number.smin + fixed, pointer.number.smax + fixed + size
-    if low < -FRAME_SIZE or high > 0 or high < low:
+    if low < -FRAME_SIZE or low >= 0 or high > 0:
         raise Refusal(
             STACK, f"{name} {offset:+d} reaches {_span('r10', low, high)}", f"there is r10-{FRAME_SIZE} to r10-1"
         )

@@ -197,6 +197,7 @@ class Walk:
         for checkpoint in reversed(seen):
             if checkpoint.open:
                 if self._same(checkpoint.state):
+                    self._note(self.index, self.state.frames[-1], self.state.registers, None, "refused")
                     raise Refusal(LOOP, "comes back here with nothing changed", "each round must bring the end nearer")
             elif checkpoint.state.includes(self.state, live, self.index, checkpoint.matter, trusting=trusting):
                 checkpoint.hits += 1
