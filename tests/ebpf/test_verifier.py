@@ -63,10 +63,16 @@ CASES = (
     Case("a jump out of the code", "r0 = 2\nif r0 == 2 goto +5\nexit", refusal.CODE),
     Case("a jump into a wide load", "r0 = 1\ngoto +1\nr0 = 0x123456789 ll\nexit", refusal.CODE),
     Case("a goto at the end", "r0 = 1\nif r0 == 1 goto +1\nexit\ngoto -2"),
-    Case("a jump into another function", "call local f\nif r0 == 0 goto in\nexit\nf:\nr0 = 1\nin:\nexit", refusal.SHAPE),
+    Case(
+        "a jump into another function", "call local f\nif r0 == 0 goto in\nexit\nf:\nr0 = 1\nin:\nexit", refusal.SHAPE
+    ),
     Case("falls into the next function", "call local f\nr0 = 0\nf:\nr0 = 1\nexit", refusal.SHAPE),
     Case("an endless loop", "r0 = 0\nagain:\nif r0 != 1 goto again\nexit", refusal.LOOP),
-    Case("an endless loop on a random number", "call get_prandom_u32#7\nagain:\nif r0 != 1 goto again\nexit", refusal.LOOP),
+    Case(
+        "an endless loop on a random number",
+        "call get_prandom_u32#7\nagain:\nif r0 != 1 goto again\nexit",
+        refusal.LOOP,
+    ),
     Case("a bounded loop", "r0 = 0\nagain:\nr0 += 1\nif r0 != 100 goto again\nexit"),
     Case("a bounded loop that counts down", "r0 = 50\nagain:\nr0 += -1\nif r0 s> 0 goto again\nexit"),
     # ---- registers ----
@@ -74,7 +80,11 @@ CASES = (
     Case("a register that nobody wrote", "r0 = r3\nexit", refusal.REGISTER),
     Case("r1 after a call", "r6 = r1\ncall ktime_get_ns#5\nr0 = r1\nexit", refusal.REGISTER),
     Case("r6 after a call", "r6 = r1\ncall ktime_get_ns#5\nr0 = *(u32 *)(r6 +12)\nexit"),
-    Case("one way writes, the other does not", "r1 = *(u32 *)(r1 +12)\nif r1 == 1 goto +1\nr0 = 1\nexit", refusal.REGISTER),
+    Case(
+        "one way writes, the other does not",
+        "r1 = *(u32 *)(r1 +12)\nif r1 == 1 goto +1\nr0 = 1\nexit",
+        refusal.REGISTER,
+    ),
     Case("returns a pointer", "r0 = r10\nexit"),
     # ---- arithmetic ----
     Case("divides by a register", "r0 = 5\nr1 = *(u32 *)(r1 +12)\nr0 /= r1\nexit"),
@@ -118,14 +128,21 @@ CASES = (
     Case("moves the end", "r2 = *(u32 *)(r1 +4)\nr2 += -1\nr0 = 1\nexit", refusal.POINTER),
     Case(
         "a pointer from before the packet moved",
-        "r6 = r1\nr7 = *(u32 *)(r1 +0)\nr2 = -14\ncall xdp_adjust_head#44\nr1 = *(u32 *)(r6 +4)\nr2 = r7\nr2 += 1\n"
+        "r6 = r1\nr7 = *(u32 *)(r1 +0)\nr2 = -14\ncall xdp_adjust_head#44\n"
+        "r1 = *(u32 *)(r6 +4)\nr2 = r7\nr2 += 1\n"
         "if r2 > r1 goto out\nr0 = *(u8 *)(r7 +0)" + OUT,
         refusal.NOT_A_POINTER,
     ),
-    Case("less than the end, and that byte", PACKET.replace("r4 > r3 goto out", "r4 >= r3 goto out") + "r0 = *(u8 *)(r2 +14)" + OUT),
-    Case("an atomic operation on the packet", PACKET + "r5 = 1\nlock *(u32 *)(r2 +0) += r5" + OUT, refusal.NOT_A_POINTER),
     Case(
-        "metadata", "r2 = *(u32 *)(r1 +8)\nr3 = *(u32 *)(r1 +0)\nr4 = r2\nr4 += 4\nif r4 > r3 goto out\nr0 = *(u32 *)(r2 +0)" + OUT
+        "less than the end, and that byte",
+        PACKET.replace("r4 > r3 goto out", "r4 >= r3 goto out") + "r0 = *(u8 *)(r2 +14)" + OUT,
+    ),
+    Case(
+        "an atomic operation on the packet", PACKET + "r5 = 1\nlock *(u32 *)(r2 +0) += r5" + OUT, refusal.NOT_A_POINTER
+    ),
+    Case(
+        "metadata",
+        "r2 = *(u32 *)(r1 +8)\nr3 = *(u32 *)(r1 +0)\nr4 = r2\nr4 += 4\nif r4 > r3 goto out\nr0 = *(u32 *)(r2 +0)" + OUT,
     ),
     # ---- stack ----
     Case("writes and reads", "*(u64 *)(r10 -8) = 5\nr0 = *(u64 *)(r10 -8)\nexit"),
@@ -157,77 +174,182 @@ CASES = (
     Case("moves it before the check", LOOKUP + "r0 += 4\nif r0 == 0 goto out" + OUT, refusal.NULL),
     Case("behind a value", LOOKUP + "if r0 == 0 goto out\nr0 = *(u64 *)(r0 +4)" + OUT, refusal.VALUE),
     Case("before a value", LOOKUP + "if r0 == 0 goto out\nr0 = *(u8 *)(r0 -1)" + OUT, refusal.VALUE),
-    Case("an index in bounds", CELL + "if r0 == 0 goto out\nr1 = *(u32 *)(r6 +12)\nr1 &= 15\nr0 += r1\n*(u8 *)(r0 +0) = 1" + OUT),
-    Case("an index asked for",
-         CELL + "if r0 == 0 goto out\nr1 = *(u32 *)(r6 +12)\nif r1 > 15 goto out\nr0 += r1\n*(u8 *)(r0 +0) = 1" + OUT),
-    Case("an index one too far",
-         CELL + "if r0 == 0 goto out\nr1 = *(u32 *)(r6 +12)\nif r1 > 16 goto out\nr0 += r1\n*(u8 *)(r0 +0) = 1" + OUT,
-         refusal.VALUE),
-    Case("an index with a sign",
-         CELL + "if r0 == 0 goto out\nr1 = *(u32 *)(r6 +12)\nr1 = (s32)r1\nif r1 s> 15 goto out\nr0 += r1\n*(u8 *)(r0 +0) = 1" + OUT,
-         refusal.POINTER),
-    Case("a remainder is no bound",
-         CELL + "if r0 == 0 goto out\nr1 = *(u32 *)(r6 +12)\nr1 %= 16\nr0 += r1\n*(u8 *)(r0 +0) = 1" + OUT,
-         refusal.POINTER),
+    Case(
+        "an index in bounds",
+        CELL + "if r0 == 0 goto out\nr1 = *(u32 *)(r6 +12)\nr1 &= 15\nr0 += r1\n*(u8 *)(r0 +0) = 1" + OUT,
+    ),
+    Case(
+        "an index asked for",
+        CELL + "if r0 == 0 goto out\nr1 = *(u32 *)(r6 +12)\nif r1 > 15 goto out\nr0 += r1\n*(u8 *)(r0 +0) = 1" + OUT,
+    ),
+    Case(
+        "an index one too far",
+        CELL + "if r0 == 0 goto out\nr1 = *(u32 *)(r6 +12)\nif r1 > 16 goto out\nr0 += r1\n*(u8 *)(r0 +0) = 1" + OUT,
+        refusal.VALUE,
+    ),
+    Case(
+        "an index with a sign",
+        CELL + "if r0 == 0 goto out\nr1 = *(u32 *)(r6 +12)\nr1 = (s32)r1\nif r1 s> 15 goto out\n"
+        "r0 += r1\n*(u8 *)(r0 +0) = 1" + OUT,
+        refusal.POINTER,
+    ),
+    Case(
+        "a remainder is no bound",
+        CELL + "if r0 == 0 goto out\nr1 = *(u32 *)(r6 +12)\nr1 %= 16\nr0 += r1\n*(u8 *)(r0 +0) = 1" + OUT,
+        refusal.POINTER,
+    ),
     Case("counts in one step", LOOKUP + "if r0 == 0 goto out\nr1 = 1\nlock *(u64 *)(r0 +0) += r1" + OUT),
-    Case("counts at an odd place", CELL + "if r0 == 0 goto out\nr1 = 1\nlock *(u32 *)(r0 +2) += r1" + OUT, refusal.ALIGNMENT),
+    Case(
+        "counts at an odd place",
+        CELL + "if r0 == 0 goto out\nr1 = 1\nlock *(u32 *)(r0 +2) += r1" + OUT,
+        refusal.ALIGNMENT,
+    ),
     Case("the address of a value", "r1 = map_val(map_by_fd(2)) +60\nr0 = *(u32 *)(r1 +0)\nexit"),
     Case("an address behind the value", "r1 = map_val(map_by_fd(2)) +64\nr0 = 0\nexit", refusal.MAP),
     Case("the address of one of many", "r1 = map_val(map_by_fd(1)) +0\nr0 = 0\nexit", refusal.MAP),
-    Case("writes what is read-only", "r1 = map_val(map_by_fd(4)) +0\n*(u32 *)(r1 +0) = 1\nr0 = 0\nexit", refusal.READ_ONLY),
-    Case("knows what is read-only", "r1 = map_val(map_by_fd(4)) +0\nr2 = *(u32 *)(r1 +0)\nif r2 == 7 goto +1\nr0 = r9\nr0 = 0\nexit"),
+    Case(
+        "writes what is read-only",
+        "r1 = map_val(map_by_fd(4)) +0\n*(u32 *)(r1 +0) = 1\nr0 = 0\nexit",
+        refusal.READ_ONLY,
+    ),
+    Case(
+        "knows what is read-only",
+        "r1 = map_val(map_by_fd(4)) +0\nr2 = *(u32 *)(r1 +0)\nif r2 == 7 goto +1\nr0 = r9\nr0 = 0\nexit",
+    ),
     Case("a look-up in a program array", LOOKUP.replace("fd(0)", "fd(5)") + "r0 = 0\nexit", refusal.MAP),
-    Case("a map of maps", "r6 = r1\n*(u32 *)(r10 -4) = 1\nr2 = r10\nr2 += -4\nr1 = map_by_fd(9)\ncall map_lookup_elem#1\n"
-         "if r0 == 0 goto out\nr1 = r0\nr2 = r10\nr2 += -4\ncall map_lookup_elem#1\nif r0 == 0 goto out\nr0 = *(u64 *)(r0 +0)" + OUT),
+    Case(
+        "a map of maps",
+        "r6 = r1\n*(u32 *)(r10 -4) = 1\nr2 = r10\nr2 += -4\nr1 = map_by_fd(9)\n"
+        "call map_lookup_elem#1\n"
+        "if r0 == 0 goto out\nr1 = r0\nr2 = r10\nr2 += -4\ncall map_lookup_elem#1\n"
+        "if r0 == 0 goto out\nr0 = *(u64 *)(r0 +0)" + OUT,
+    ),
     Case("the queue of a socket", LOOKUP.replace("fd(0)", "fd(8)") + "if r0 == 0 goto out\nr0 = *(u32 *)(r0 +0)" + OUT),
-    Case("writes the value of a devmap", LOOKUP.replace("fd(0)", "fd(6)") + "if r0 == 0 goto out\n*(u32 *)(r0 +0) = 1" + OUT, refusal.READ_ONLY),
+    Case(
+        "writes the value of a devmap",
+        LOOKUP.replace("fd(0)", "fd(6)") + "if r0 == 0 goto out\n*(u32 *)(r0 +0) = 1" + OUT,
+        refusal.READ_ONLY,
+    ),
     # ---- helpers ----
     Case("a key in the packet", PACKET + "r1 = map_by_fd(0)\ncall map_delete_elem#3" + OUT),
-    Case("a key behind the packet", PACKET + "r2 += 12\nr1 = map_by_fd(0)\ncall map_delete_elem#3" + OUT, refusal.PACKET),
+    Case(
+        "a key behind the packet", PACKET + "r2 += 12\nr1 = map_by_fd(0)\ncall map_delete_elem#3" + OUT, refusal.PACKET
+    ),
     Case("a key that is a number", "r2 = 5\nr1 = map_by_fd(0)\ncall map_delete_elem#3\nexit", refusal.ARGUMENT),
     Case("no map", "r2 = r10\nr2 += -8\n*(u64 *)(r10 -8) = 0\ncall map_delete_elem#3\nexit", refusal.ARGUMENT),
     Case("a helper of tc", "r2 = 0\nr3 = r10\nr3 += -8\nr4 = 8\ncall skb_load_bytes#26\nexit", refusal.HELPER),
-    Case("fills the stack", "r2 = 0\nr3 = r10\nr3 += -8\nr4 = 8\ncall skb_load_bytes#26\nr0 = *(u64 *)(r10 -8)\nexit", "", "socket"),
-    Case("fills more than the stack", "r2 = 0\nr3 = r10\nr3 += -8\nr4 = 9\ncall skb_load_bytes#26\nexit", refusal.STACK, "socket"),
-    Case("a size without bounds", "r2 = 0\nr4 = *(u32 *)(r1 +8)\nr3 = r10\nr3 += -8\ncall skb_load_bytes#26\nexit", refusal.ARGUMENT, "socket"),
-    Case("a size that may be 0",
-         "r2 = 0\nr4 = *(u32 *)(r1 +8)\nr4 &= 7\nr3 = r10\nr3 += -8\ncall skb_load_bytes#26\nexit", refusal.ARGUMENT, "socket"),
-    Case("a size in bounds",
-         "r2 = 0\nr4 = *(u32 *)(r1 +8)\nr4 &= 7\nr4 += 1\nr3 = r10\nr3 += -8\ncall skb_load_bytes#26\nexit", "", "socket"),
-    Case("null and no bytes", "r1 = 0\nr2 = 0\nr3 = r10\nr3 += -4\n*(u32 *)(r10 -4) = 1\nr4 = 4\nr5 = 0\ncall csum_diff#28\nexit"),
+    Case(
+        "fills the stack",
+        "r2 = 0\nr3 = r10\nr3 += -8\nr4 = 8\ncall skb_load_bytes#26\nr0 = *(u64 *)(r10 -8)\nexit",
+        "",
+        "socket",
+    ),
+    Case(
+        "fills more than the stack",
+        "r2 = 0\nr3 = r10\nr3 += -8\nr4 = 9\ncall skb_load_bytes#26\nexit",
+        refusal.STACK,
+        "socket",
+    ),
+    Case(
+        "a size without bounds",
+        "r2 = 0\nr4 = *(u32 *)(r1 +8)\nr3 = r10\nr3 += -8\ncall skb_load_bytes#26\nexit",
+        refusal.ARGUMENT,
+        "socket",
+    ),
+    Case(
+        "a size that may be 0",
+        "r2 = 0\nr4 = *(u32 *)(r1 +8)\nr4 &= 7\nr3 = r10\nr3 += -8\ncall skb_load_bytes#26\nexit",
+        refusal.ARGUMENT,
+        "socket",
+    ),
+    Case(
+        "a size in bounds",
+        "r2 = 0\nr4 = *(u32 *)(r1 +8)\nr4 &= 7\nr4 += 1\nr3 = r10\nr3 += -8\ncall skb_load_bytes#26\nexit",
+        "",
+        "socket",
+    ),
+    Case(
+        "null and no bytes",
+        "r1 = 0\nr2 = 0\nr3 = r10\nr3 += -4\n*(u32 *)(r10 -4) = 1\nr4 = 4\nr5 = 0\ncall csum_diff#28\nexit",
+    ),
     Case("a helper that is none", "call 7777\nexit", refusal.UNKNOWN),
     Case("a packet load of old", "r6 = r1\nr0 = *(u16 *)skb[12]\nexit", "", "socket"),
     Case("a packet load of old without r6", "r0 = *(u16 *)skb[12]\nexit", refusal.ARGUMENT, "socket"),
     Case("a tail call", "r2 = map_by_fd(5)\nr3 = 1\ncall tail_call#12\nr0 = 1\nexit"),
     Case("a tail call returns nothing", "r2 = map_by_fd(5)\nr3 = 1\ncall tail_call#12\nexit", refusal.REGISTER),
     # ---- records ----
-    Case("reserves and submits", RESERVE + "if r0 == 0 goto out\n*(u64 *)(r0 +8) = 1\nr1 = r0\nr2 = 0\ncall ringbuf_submit#132" + OUT),
+    Case(
+        "reserves and submits",
+        RESERVE + "if r0 == 0 goto out\n*(u64 *)(r0 +8) = 1\nr1 = r0\nr2 = 0\ncall ringbuf_submit#132" + OUT,
+    ),
     Case("reserves and keeps", RESERVE + "if r0 == 0 goto out" + OUT, refusal.REFERENCE),
-    Case("a record that may be null", RESERVE + "r1 = r0\nr2 = 0\ncall ringbuf_submit#132" + OUT.split("out")[0], refusal.NULL),
-    Case("behind a record",
-         RESERVE + "if r0 == 0 goto out\n*(u64 *)(r0 +16) = 1\nr1 = r0\nr2 = 0\ncall ringbuf_submit#132" + OUT, refusal.RECORD),
-    Case("a record that was submitted",
-         RESERVE + "if r0 == 0 goto out\nr7 = r0\nr1 = r0\nr2 = 0\ncall ringbuf_submit#132\n*(u64 *)(r7 +0) = 1" + OUT,
-         refusal.NOT_A_POINTER),
-    Case("submits twice",
-         RESERVE + "if r0 == 0 goto out\nr7 = r0\nr1 = r0\nr2 = 0\ncall ringbuf_submit#132\nr1 = r7\nr2 = 0\ncall ringbuf_submit#132" + OUT,
-         refusal.ARGUMENT),
-    Case("a record of any size", "r2 = *(u32 *)(r1 +12)\nr1 = map_by_fd(3)\nr3 = 0\ncall ringbuf_reserve#131\nr0 = 0\nexit", refusal.ARGUMENT),
+    Case(
+        "a record that may be null",
+        RESERVE + "r1 = r0\nr2 = 0\ncall ringbuf_submit#132" + OUT.split("out")[0],
+        refusal.NULL,
+    ),
+    Case(
+        "behind a record",
+        RESERVE + "if r0 == 0 goto out\n*(u64 *)(r0 +16) = 1\nr1 = r0\nr2 = 0\ncall ringbuf_submit#132" + OUT,
+        refusal.RECORD,
+    ),
+    Case(
+        "a record that was submitted",
+        RESERVE + "if r0 == 0 goto out\nr7 = r0\nr1 = r0\nr2 = 0\ncall ringbuf_submit#132\n*(u64 *)(r7 +0) = 1" + OUT,
+        refusal.NOT_A_POINTER,
+    ),
+    Case(
+        "submits twice",
+        RESERVE + "if r0 == 0 goto out\nr7 = r0\nr1 = r0\nr2 = 0\ncall ringbuf_submit#132\n"
+        "r1 = r7\nr2 = 0\ncall ringbuf_submit#132" + OUT,
+        refusal.ARGUMENT,
+    ),
+    Case(
+        "a record of any size",
+        "r2 = *(u32 *)(r1 +12)\nr1 = map_by_fd(3)\nr3 = 0\ncall ringbuf_reserve#131\nr0 = 0\nexit",
+        refusal.ARGUMENT,
+    ),
     # ---- functions ----
     Case("a function", "r1 = 5\ncall local f\nexit\nf:\nr0 = r1\nexit"),
     Case("a function keeps r6", "r6 = 1\ncall local f\nr0 = r6\nexit\nf:\nr6 = 9\nr0 = r6\nexit"),
     Case("a function does not see r6", "r6 = 1\ncall local f\nexit\nf:\nr0 = r6\nexit", refusal.REGISTER),
-    Case("writes its caller's stack", "r1 = r10\ncall local f\nr0 = *(u64 *)(r10 -8)\nexit\nf:\n*(u64 *)(r1 -8) = 4\nr0 = 0\nexit"),
+    Case(
+        "writes its caller's stack",
+        "r1 = r10\ncall local f\nr0 = *(u64 *)(r10 -8)\nexit\nf:\n*(u64 *)(r1 -8) = 4\nr0 = 0\nexit",
+    ),
     Case("returns its stack", "call local f\nr0 = 0\nexit\nf:\nr0 = r10\nexit", refusal.STACK),
-    Case("leaves its stack in its caller's", "r1 = r10\ncall local f\nr0 = 0\nexit\nf:\n*(u64 *)(r1 -8) = r10\nr0 = 0\nexit", refusal.STACK),
+    Case(
+        "leaves its stack in its caller's",
+        "r1 = r10\ncall local f\nr0 = 0\nexit\nf:\n*(u64 *)(r1 -8) = r10\nr0 = 0\nexit",
+        refusal.STACK,
+    ),
     Case("recursion", "call local f\nexit\nf:\nr0 = 0\ncall local f\nexit", refusal.CALL),
-    Case("eight functions", "call local f1\nexit\n" + "".join(f"f{n}:\ncall local f{n + 1}\nexit\n" for n in range(1, 7)) + "f7:\nr0 = 0\nexit"),
-    Case("nine functions", "call local f1\nexit\n" + "".join(f"f{n}:\ncall local f{n + 1}\nexit\n" for n in range(1, 8)) + "f8:\nr0 = 0\nexit", refusal.CALL),
-    Case("too much stack together",
-         "*(u64 *)(r10 -304) = 0\ncall local f\nexit\nf:\n*(u64 *)(r10 -304) = 0\nr0 = 0\nexit", refusal.CALL),
-    Case("checks in a function", LOOKUP + "r1 = r0\ncall local f" + OUT.split("out")[0] +
-         "f:\nif r1 == 0 goto +2\nr0 = *(u64 *)(r1 +0)\nexit\nr0 = 0\nexit"),
-)  # fmt: skip
+    Case(
+        "eight functions",
+        "call local f1\nexit\n"
+        + "".join(f"f{n}:\ncall local f{n + 1}\nexit\n" for n in range(1, 7))
+        + "f7:\nr0 = 0\nexit",
+    ),
+    Case(
+        "nine functions",
+        "call local f1\nexit\n"
+        + "".join(f"f{n}:\ncall local f{n + 1}\nexit\n" for n in range(1, 8))
+        + "f8:\nr0 = 0\nexit",
+        refusal.CALL,
+    ),
+    Case(
+        "too much stack together",
+        "*(u64 *)(r10 -304) = 0\ncall local f\nexit\nf:\n*(u64 *)(r10 -304) = 0\nr0 = 0\nexit",
+        refusal.CALL,
+    ),
+    Case(
+        "checks in a function",
+        LOOKUP
+        + "r1 = r0\ncall local f"
+        + OUT.split("out")[0]
+        + "f:\nif r1 == 0 goto +2\nr0 = *(u64 *)(r1 +0)\nexit\nr0 = 0\nexit",
+    ),
+)
 
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 

@@ -18,6 +18,7 @@ from lbcore.ebpf.assembler import assemble
 from lbcore.ebpf.machine import Machine
 from lbcore.ebpf.verifier import Verdict, verify
 from lbcore.ebpf.verify import refusal
+from lbcore.ebpf.verify.shape import Shape
 from tests import needs
 from tests.ebpf.programs import halves, straight
 from tests.ebpf.verified import kernels, memory, ours, program
@@ -53,6 +54,18 @@ def test_what_is_accepted_runs() -> None:
             packet = bytearray(random.randbytes(length))
             packet[:2] = random.choice((packet[:2], b"\0\0", b"\x04\0", b"\xff\xff"))
             machine.run(bytes(packet))  # raises VmError for whatever is unsafe
+
+
+def test_nothing_is_accepted_because_the_walk_ended_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Walking every way to its end, however often ways meet, finds nothing more."""
+    accepted = [seed for seed in SEEDS if verdict(seed)]
+    monkeypatch.setattr(Shape, "joins", frozenset())
+    whole = 0
+    for seed in accepted:
+        again = ours(generate(seed), limit=20_000)
+        assert again.accepted or again.category == refusal.LIMIT, str(again)
+        whole += again.accepted and again.processed > verdict(seed).processed
+    assert whole > PROGRAMS // 8
 
 
 @needs.tier(2)

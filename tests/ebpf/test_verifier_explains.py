@@ -1,4 +1,4 @@
-"""What a reader gets: the reason in words, the line, the state, the steps; and that it takes every program of the book."""
+"""What a reader gets: the reason in words, the line, the state, the steps; and that the book's programs are taken."""
 
 from __future__ import annotations
 
@@ -83,7 +83,11 @@ def test_a_refusal_names_the_python_line() -> None:
     assert verdict.category == refusal.PACKET
     assert verdict.line is not None
     assert "byte 23 of 14" in verdict.line.text
-    for words in ("range 14 reaches bytes 23 to 23", "compare a pointer to byte 24 with data_end", "has asked for 14"):
+    for words in (
+        "range 14 reaches byte 23 of the packet",
+        "compare a pointer to byte 24 with data_end",
+        "has asked for 14",
+    ):
         assert words in verdict.reason
     for words in ("careless: refused (packet bounds)", f":{verdict.line.line}", verdict.text, "r10 = r10"):
         assert words in str(verdict)

@@ -82,9 +82,8 @@ def constant(w: Writer) -> None:
 
 
 def field(w: Writer) -> None:
-    w.add(
-        f"{w.random.choice((w.scratch(), 'r9'))} = *(u32 *)(r6 +{w.random.choice((12, 16)) if w.right() else w.random.choice((20, 8))})"
-    )
+    offset = w.random.choice((12, 16)) if w.right() else w.random.choice((20, 8))
+    w.add(f"{w.random.choice((w.scratch(), 'r9'))} = *(u32 *)(r6 +{offset})")
 
 
 def arithmetic(w: Writer) -> None:
