@@ -349,6 +349,10 @@ CASES = (
         + OUT.split("out")[0]
         + "f:\nif r1 == 0 goto +2\nr0 = *(u64 *)(r1 +0)\nexit\nr0 = 0\nexit",
     ),
+    Case("a loop that only a slot never used before will end",
+         "r6 = r1\nr2 = 20\ncall xdp_adjust_head#44\nr1 = r6\n" + PACKET + "r5 = *(u32 *)(r2 +10)\nr5 = 1\n"
+         "again:\nr5 = *(u32 *)(r10 -48)\n*(u64 *)(r10 -48) = 7\nr5 += 1\nif r5 < 2 goto again" + OUT,
+         refusal.LOOP),
     # ---- ways that only look checked ----
     Case("a register set on one way only", "call get_prandom_u32#7\nif r0 > 5 goto on\nr6 = 1\non:\nr7 = r6\nr0 = 2\nexit",
          refusal.REGISTER),

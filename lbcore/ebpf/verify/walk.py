@@ -216,12 +216,12 @@ class Walk:
         return False
 
     def _same(self, open: State) -> bool:
-        """Is the state of an open checkpoint this one?"""
+        """Is the state of an open checkpoint this one? As in the kernel, but for the stack that was in use only later."""
         state, live, trusting = self.state, self.shape.live.__getitem__, self.env.trusting
         return (
             open.resembles(state, live(self.index))
             and open.includes(state, live, self.index, EVERY, trusting=trusting)
-            and state.includes(open, live, self.index, EVERY, trusting=trusting)
+            and state.within(open).includes(open, live, self.index, EVERY, trusting=trusting)
         )
 
     def _decided_by(self, places: int) -> None:
