@@ -63,6 +63,9 @@ DIFFERENCES = (
         "it is nearly always a mistake; other users' programs are refused by the kernel, too",
     ),
     Difference(
+        "fields that an instruction does not use", "refused, if not 0", "some are ignored", "RFC 9669 wants 0",
+    ),
+    Difference(
         "array look-up with a constant key in bounds", "the result may be null", "known not to be null (since 6.14)",
         "one rule for all look-ups; older kernels have it so",
     ),

@@ -58,11 +58,11 @@ class Walk:
         self.state = State()
         self.state.registers[1] = value.CONTEXT_POINTER
         self.origins: dict[int, tuple[int, int]] = {}
-        self._before = self.state.registers
+        self._before: tuple[list[value.Value], Stack | None] = self.state.registers, None
         self._parent: Checkpoint | None = None
         self._since = SPACING
         self._seen: dict[int, list[Checkpoint]] = {index: [] for index in shape.joins}
-        self._pending: list[tuple[int, State, Checkpoint | None, int, int, list[value.Value]]] = []
+        self._pending: list[tuple[int, State, Checkpoint | None, int, int, tuple[list[value.Value], Stack | None]]] = []
         self._rules = [self._rule(index, one) for index, one in enumerate(shape.instructions)]
 
     def run(self) -> None:
@@ -79,12 +79,12 @@ class Walk:
             state, index = self.state, self.index
             rule, writes = self._rules[index]
             frame = state.frames[-1]
-            self._before, stack = frame.registers.copy(), frame.stack.copy() if writes else None
+            self._before = frame.registers.copy(), frame.stack.copy() if writes else None
             note: str | None = "refused"
             try:
                 note = rule()
             finally:
-                self._note(index, frame, self._before, stack, note or "")
+                self._note(index, frame, *self._before, note or "")
             if self.env.decisive:
                 self._decided_by(self.env.decisive)
                 self.env.decisive = 0
@@ -94,7 +94,7 @@ class Walk:
     # ---- one instruction; each returns a note, and sets self.index ----
 
     def _rule(self, index: int, i: Instruction) -> tuple[Callable[[], str | None], bool]:
-        """What is to be done at an instruction, and whether it may change the stack."""
+        """What is to be done at an instruction, and whether what is known of the stack may change."""
         form = forms.find(i)
         assert form is not None, "a checked program has only known forms"
         if i.klass in (JMP, JMP32):
@@ -103,7 +103,7 @@ class Walk:
             if i.code == isa.JA:
                 return partial(self._go, self.shape.program.targets[index]), False
             if i.code != isa.CALL:
-                return partial(self._jump, i, form.name, self.shape.program.targets[index]), False
+                return partial(self._jump, i, form.name, self.shape.program.targets[index]), True
             if i.src == isa.LOCAL:
                 return partial(self._enter, self.shape.program.targets[index]), False
             if i.src == isa.KERNEL:
@@ -216,7 +216,7 @@ class Walk:
         return False
 
     def _same(self, open: State) -> bool:
-        """Is the state of an open checkpoint this one? As in the kernel, but for the stack that was in use only later."""
+        """Is the state of an open checkpoint this one? Stack in use only later does not count, as in the kernel."""
         state, live, trusting = self.state, self.shape.live.__getitem__, self.env.trusting
         return (
             open.resembles(state, live(self.index))
@@ -243,7 +243,7 @@ class Walk:
         if not self._pending:
             return False
         self.index, self.state, self._parent, jump, self.path, before = self._pending.pop()
-        self._note(jump, self.state.frames[-1], before, None, "taken")
+        self._note(jump, self.state.frames[-1], *before, "taken")
         return True
 
     def _note(self, index: int, frame: Frame, before: list[value.Value], stack: Stack | None, note: str) -> None:
