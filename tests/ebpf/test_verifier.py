@@ -371,7 +371,7 @@ CASES = (
     Case("a redirect by the wrong map", "r1 = map_by_fd(0)\nr2 = 0\nr3 = 2\ncall redirect_map#51\nexit", refusal.MAP),
     Case("a loop that an unknown number bounds",
          "call get_prandom_u32#7\nr6 = r0\nr0 = 0\nr6 &= 15\nagain:\nr0 += 1\nif r0 < r6 goto again\nexit"),
-    Case("a loop that nothing bounds", "r6 = 0\nagain:\nr6 += 1\ncall get_prandom_u32#7\nif r0 != 0 goto again\nexit",
+    Case("a loop that nothing bounds", "r6 = 0\nagain:\nr6 += 1\ncall get_prandom_u32#7\nif r0 == 0 goto out\ngoto again\nout:\nexit",
          refusal.LIMIT),
 )  # fmt: skip
 
