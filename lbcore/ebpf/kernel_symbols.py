@@ -40,8 +40,8 @@ class Symbols:
     """The running kernel's names; what it has is read when first asked for."""
 
     @cached_property
-    def types(self) -> btf.Btf:
-        return btf.parse(TYPES.read_bytes())
+    def types(self) -> bytes:
+        return TYPES.read_bytes()
 
     @cached_property
     def addresses(self) -> dict[str, int]:
@@ -50,7 +50,7 @@ class Symbols:
 
     def number(self, name: str, *kinds: int) -> int:
         """The number of the type of this name; 0 if there is none."""
-        return next((found.number for kind in kinds if (found := self.types.named(name, kind))), 0)
+        return next((found for kind in kinds if (found := btf.number(self.types, name, kind))), 0)
 
 
 def resolve(program: Program, symbols: Symbols) -> bytes:

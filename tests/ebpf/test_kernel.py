@@ -80,6 +80,16 @@ def test_the_kernel_places_fields_of_its_own_types() -> None:
         assert bits // 8 in moves | adds
 
 
+def test_one_type_is_found_as_among_all() -> None:
+    data = Path("/sys/kernel/btf/vmlinux").read_bytes()
+    types = btf.parse(data)
+    for one in Random(4).sample([one for one in types.types if one.name], 8):
+        first = types.named(one.name, one.kind)
+        assert first is not None
+        assert btf.number(data, one.name, one.kind) == first.number
+    assert btf.number(data, "no_such_function", btf.FUNCTION) == 0
+
+
 def test_callbacks_and_ring_buffers() -> None:
     with kernel.load(elf.read(c("kernel_types")), "loops") as program:
         assert program.test_run(bytes(64), repeat=3).verdict == 10
