@@ -51,32 +51,37 @@ STATUS_OF = {"timeout": 504, "connect timeout": 504}
 class Exchange:
     """See the head of this file. The attributes up to `bytes_out` are those that filters see."""
 
-    # What holds for nearly every exchange from its beginning to its end stands here; an exchange that differs says so.
-    response: Response | None = None
-    route = backend = error = ""
-    attempts = bytes_in = bytes_out = 0
-    deadline = 0.0
-    _filters: tuple[Filter, ...] = ()
-    _passed = 0  # filters whose on_request was called
-    _pool: Pool | None = None
-    _instead_of_a_pool: Response | None = None
-    _target: Backend | None = None
-    _tried: tuple[Backend, ...] = ()
-    _side: BackendSide | None = None
-    _kept: list[bytes] | None = None  # of the request's body, to be sent (again)
-    _kept_size = 0
-    _repeatable = True  # nothing of the body was sent that is not kept
-    _trailers = NONE
-    _transforms: Sequence[Transform] = ()
-    _collecting = _request_over = _over = _stale = _expects = _response_paused = False
-    _waits: list[tuple[Any, ...]] | None = None  # news of the backend, while a filter is awaited
-    _asked = 0.0
-    _turn = 0  # of the attempt; what belongs to an earlier one comes too late
+    __slots__ = (
+        "__weakref__", "_asked", "_collecting", "_expects", "_filters", "_instead_of_a_pool", "_kept", "_kept_size",
+        "_over", "_passed", "_pool", "_repeatable", "_request_over", "_response_paused", "_side", "_stale", "_target",
+        "_trailers", "_transforms", "_tried", "_turn", "_waits", "attempts", "backend", "bytes_in", "bytes_out",
+        "client", "deadline", "error", "notes", "proxy", "request", "response", "route", "started",
+    )  # fmt: skip
 
     def __init__(self, proxy: Proxy, client: ClientSide, request: Request) -> None:
         self.proxy, self.client, self.request = proxy, client, request
+        self.response: Response | None = None
         self.notes: dict[Any, Any] = {}
         self.started = monotonic()
+        self.route = self.backend = self.error = ""
+        self.attempts = self.bytes_in = self.bytes_out = 0
+        self.deadline = self._asked = 0.0
+        self._filters: tuple[Filter, ...] = ()
+        self._passed = 0  # filters whose on_request was called
+        self._pool: Pool | None = None
+        self._instead_of_a_pool: Response | None = None
+        self._target: Backend | None = None
+        self._tried: tuple[Backend, ...] = ()
+        self._side: BackendSide | None = None
+        self._kept: list[bytes] | None = None  # of the request's body, to be sent (again)
+        self._kept_size = 0
+        self._repeatable = True  # nothing of the body was sent that is not kept
+        self._trailers = NONE
+        self._transforms: Sequence[Transform] = ()
+        self._collecting = self._request_over = self._over = self._stale = self._expects = False
+        self._response_paused = False
+        self._waits: list[tuple[Any, ...]] | None = None  # news of the backend, while a filter is awaited
+        self._turn = 0  # of the attempt; what belongs to an earlier one comes too late
 
     # ---- inwards ----
 
