@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 class ClientConnection(RequestReader, asyncio.Protocol):
     """One connection with a client. `deadline`, in seconds of `monotonic`, is looked at by the proxy's clock."""
 
+    __slots__ = (
+        "_bodiless", "_body_over", "_chunked", "_close", "_gone", "_linger", "_out", "_paused", "_reading", "_served",
+        "deadline", "exchange", "proxy", "transport", "writable",
+    )  # fmt: skip
+
     def __init__(self, proxy: Proxy, peer: Peer | None = None) -> None:
         super().__init__(proxy.limits, peer or Peer("", 0), b"http", proxy.scratch)
         self.proxy = proxy
@@ -148,7 +153,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
 
     def on_head(self, request: Request) -> None:
         self._served += 1
-        self._body_over = False
+        self._body_over = request.length == 0 and request.protocol is None
         if not self.framing.keep_alive or self._served >= self.limits.requests or self.proxy.draining:
             self._close = True
         self._bodiless = request.method == b"HEAD"
