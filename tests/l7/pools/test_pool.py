@@ -282,9 +282,14 @@ def test_a_breaker_opens_rests_tries_and_closes():
 
     attempt(pool, backend, RESET)
     assert state() == CLOSED
-    pool.began(backend)  # on its way when the breaker opens
+    for _ in range(3):
+        pool.began(backend)  # on their way when the breaker opens
     attempt(pool, backend, RESET)
     assert state() == OPEN
+    clock.now += 3
+    for _ in range(2):
+        pool.ended(backend, RESET)  # they do not make its rest any longer
+    clock.now -= 3
     assert pool.pick(a_request()) is None  # at once: nobody waits for a timeout
     assert pool.why == "10.0.0.1:80: breaker open"
     pool.ended(backend, GOOD)

@@ -47,6 +47,13 @@ def test_retries_never_exceed_their_budget(moments, share, per_second, span):
             assert retries <= per_second * span + share * requests + 1e-9
 
 
+def test_a_retry_counts_for_a_whole_window_wherever_in_a_part_it_was():
+    budget = Budget(RetryOptions(budget=0, per_second=0.1, window=10))
+    assert budget.take(100.9)
+    assert not budget.take(110.05)  # 9.15 s later, though ten parts have begun since
+    assert budget.take(112.0)
+
+
 def test_the_budget_is_used_and_comes_back():
     budget = Budget(RetryOptions(budget=0.2, per_second=0.5, window=10))
     for _ in range(100):
