@@ -33,8 +33,10 @@ from msgspec.structs import replace
 
 from lbcore.l4.toml_lines import Place
 from lbcore.l7.filters import FILTERS, make
+from lbcore.l7.filters.metrics import MetricsOptions
 from lbcore.l7.match import match
 from lbcore.l7.options import AdminOptions, Config, ListenOptions, PassOptions, PoolSection, RouteOptions, ShareOptions
+from lbcore.l7.pool import Pool
 from lbcore.l7.router import Route, Router
 from lbcore.l7.target import BadTarget, Rules, normal
 from lbcore.l7.tls import BackendTlsOptions, Terminator, TlsOptions, backend_context
@@ -96,11 +98,14 @@ class Together:
                 self.certificates(place, one)
             elif isinstance(one, BackendTlsOptions):
                 self.attempt(place, backend_context, one)
+            elif isinstance(one, PoolSection):
+                self.attempt(place, Pool.build, one)
             elif is_filter(place) and type(one) in OPTIONS:
                 self.attempt(place, lambda options: make(options).close(), one)
         for place, route in self.made("route", RouteOptions):
             self.route(place, route)
         self.limits()
+        self.buckets()
         self.reached()
 
     def made(self, section: str, kind: type[Any]) -> Iterator[tuple[Place, Any]]:
@@ -215,6 +220,16 @@ class Together:
         for name, value in told.items() if isinstance(told, dict) else ():
             if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
                 self.reader.complain(("limits", name), f"limits.{name} is {value}, wanted more than 0")
+
+    def buckets(self) -> None:
+        """Counters are shown together: histograms with other buckets cannot be added up."""
+        there = [(place, one.buckets) for place, one in self.reader.made.items() if isinstance(one, MetricsOptions)]
+        for place, buckets in there[1:]:
+            if buckets != there[0][1]:
+                here = (*place, "buckets")
+                self.reader.complain(
+                    here, f"{written(here)} is {shown(buckets)}, wanted those of {written(there[0][0])}"
+                )
 
     def reached(self) -> None:
         """Each route must be one that some request can take."""

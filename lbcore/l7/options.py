@@ -123,6 +123,8 @@ class PoolSection(PoolOptions, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError("protocol is 'h2', which is TLS: wanted a section tls, or protocol 'h2c'")
         if self.protocol == "h2c" and self.tls is not None:
             raise ValueError("protocol is 'h2c', which is in the clear: wanted 'h2', or no section tls")
+        if self.health is not None and self.health.tls and self.tls is None:
+            raise ValueError("health.tls is True, and the pool has no TLS: wanted a section tls, or false")
 
 
 class AdminOptions(Section, frozen=True):

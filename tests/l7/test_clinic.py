@@ -105,11 +105,13 @@ def test_tls_mended_serves(tmp_path: Path) -> None:
     nginx.certificates(tmp_path)
     context = ssl.create_default_context(cafile=str(tmp_path / "certs" / "site.pem"))
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with stage(tmp_path, form("tls", "mended")) as ports:
-        with socket.create_connection(("127.0.0.1", ports[8443]), timeout=10) as plain:
-            with context.wrap_socket(plain, server_hostname="shop.example") as client:
-                client.sendall(b"GET / HTTP/1.0\r\nHost: shop.example\r\n\r\n")
-                answer = b"".join(iter(lambda: client.recv(65536), b""))
+    with (
+        stage(tmp_path, form("tls", "mended")) as ports,
+        socket.create_connection(("127.0.0.1", ports[8443]), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="shop.example") as client,
+    ):
+        client.sendall(b"GET / HTTP/1.0\r\nHost: shop.example\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
     assert f"\r\n\r\n{ports[9001]}\n".encode() in answer
 
 
@@ -136,20 +138,22 @@ def test_ip_hash_mended_is_one_backend_for_each_client_wherever_it_is(tmp_path: 
 
 def test_stream_cuts_a_session_that_rests(tmp_path: Path) -> None:
     for which, lives in (("broken", False), ("mended", True)):
-        with stage(tmp_path, form("stream", which)) as ports:
-            with socket.create_connection(("127.0.0.1", ports[8080]), timeout=10) as client:
-                client.sendall(b"one")
-                answer = b""
-                while len(answer) < 6:  # proxy_responses 1 would have ended it after the first, if it meant TCP
-                    answer += client.recv(100)
-                assert answer == b"oneone"
-                time.sleep(1.6)
-                client.settimeout(1)
-                try:
-                    client.sendall(b"two")
-                    went_on = client.recv(100) != b""
-                except (ConnectionError, TimeoutError):
-                    went_on = False
+        with (
+            stage(tmp_path, form("stream", which)) as ports,
+            socket.create_connection(("127.0.0.1", ports[8080]), timeout=10) as client,
+        ):
+            client.sendall(b"one")
+            answer = b""
+            while len(answer) < 6:  # proxy_responses 1 would have ended it after the first, if it meant TCP
+                answer += client.recv(100)
+            assert answer == b"oneone"
+            time.sleep(1.6)
+            client.settimeout(1)
+            try:
+                client.sendall(b"two")
+                went_on = client.recv(100) != b""
+            except (ConnectionError, TimeoutError):
+                went_on = False
         assert went_on == lives, which
 
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbcore.l7.config import BadConfig, File, parse
-from lbcore.l7.reference import keys, table
 from lbcore.l7.options import Config, ListenOptions
+from lbcore.l7.reference import keys, table
 
 RIGHT = """\
 always = ["seen"]                       # line 1
@@ -180,6 +180,12 @@ WRONG = {
     "a route that nothing reaches": ("[[route]]                               # line 43",
                                      '[[route]]\npool = "web"\n[[route]]', 45, "route[4]: no request gets here"),
     "a header that nobody may set": ("x-proxy", "content-length", 21, "filters.seen[2].request.set is 'content"),
+    "checks over TLS without TLS": ("interval = 10", "tls = true", 61, "health.tls is True, and the pool has no"),
+    "keys that are not there": ("interval = 10", 'rise = 3\n[pool.sticky]\nkind = "cookie"\nkeys_file = "/none/k"', 51,
+                                "No such file or directory"),
+    "histograms of two kinds": ('[[filters.gone]]                        # line 46',
+        '[[filters.gone]]\nkind = "metrics"\n[[filters.gone]]\nkind = "metrics"\nbuckets = [1, 2]\n[[filters.gone]]',
+        50, "filters.gone[2].buckets is (1.0, 2.0), wanted those of filters.gone[1]"),
     "no TOML": ("port = 8080", "port = ", 5, "Invalid value"),
 }  # fmt: skip
 

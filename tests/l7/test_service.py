@@ -103,34 +103,37 @@ def test_a_reload_loses_no_request(tmp_path: Path) -> None:
     answers: list[str] = []
 
     async def test() -> None:
-        async with backend(named("one")) as one, backend(named("two")) as two:
-            async with serving(tmp_path, simple(one)) as (service, file):
-                port, over = port_of(service), asyncio.Event()
+        async with (
+            backend(named("one")) as one,
+            backend(named("two")) as two,
+            serving(tmp_path, simple(one)) as (service, file),
+        ):
+            port, over = port_of(service), asyncio.Event()
 
-                async def stays() -> None:
-                    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                    while not over.is_set():
-                        writer.write(get(close=False))
-                        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
-                        assert head.startswith(b"HTTP/1.1 200 "), head
-                        answers.append((await reader.readexactly(3)).decode())
-                    writer.close()
+            async def stays() -> None:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                while not over.is_set():
+                    writer.write(get(close=False))
+                    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+                    assert head.startswith(b"HTTP/1.1 200 "), head
+                    answers.append((await reader.readexactly(3)).decode())
+                writer.close()
 
-                async def comes() -> None:
-                    while not over.is_set():
-                        answers.append(body(await say(port, get())))
+            async def comes() -> None:
+                while not over.is_set():
+                    answers.append(body(await say(port, get())))
 
-                clients = [asyncio.create_task(each()) for each in (stays, stays, comes, comes)]
-                for number in range(10):
-                    await asyncio.sleep(0.03)
-                    file.write_text(simple(two if number % 2 == 0 else one))
-                    assert await service.reload() == ""
-                file.write_text(simple(two))
+            clients = [asyncio.create_task(each()) for each in (stays, stays, comes, comes)]
+            for number in range(10):
+                await asyncio.sleep(0.03)
+                file.write_text(simple(two if number % 2 == 0 else one))
                 assert await service.reload() == ""
-                assert body(await say(port, get())) == "two"
-                over.set()
-                await asyncio.gather(*clients)
-                assert service.reloads == 11
+            file.write_text(simple(two))
+            assert await service.reload() == ""
+            assert body(await say(port, get())) == "two"
+            over.set()
+            await asyncio.gather(*clients)
+            assert service.reloads == 11
 
     together(test)
     assert set(answers) == {"one", "two"}
@@ -139,27 +142,30 @@ def test_a_reload_loses_no_request(tmp_path: Path) -> None:
 
 def test_a_bad_file_changes_nothing_and_the_reason_is_told(tmp_path: Path) -> None:
     async def test() -> None:
-        async with backend(named("one")) as one, backend(named("two")) as two:
-            async with serving(tmp_path, simple(one)) as (service, file):
-                port, before = port_of(service), service.parts
-                elsewhere = '[[listen]]\nport = 0\naddress = "192.0.2.1"\n[[route'
-                wrong = {
-                    simple(two).replace("pool =", "pol =", 1): f"{file}:4: route[1].pol: no such key",
-                    simple(two, "[limits]\nhead = 9000\n"): "limits have changed",
-                    simple(two).replace("[[route", elsewhere): "cannot listen on",
-                    simple(two, "[[pool]]\n"): "missing",
-                }  # fmt: skip
-                for text, words in wrong.items():
-                    file.write_text(text)
-                    assert words in await service.reload()
-                    assert words in service.refused
-                    assert service.parts is before
-                    assert body(await say(port, get())) == "one"
-                file.unlink()
-                assert "No such file" in await service.reload()
-                file.write_text(simple(two))
-                assert await service.reload() == service.refused == ""
-                assert body(await say(port, get())) == "two"
+        async with (
+            backend(named("one")) as one,
+            backend(named("two")) as two,
+            serving(tmp_path, simple(one)) as (service, file),
+        ):
+            port, before = port_of(service), service.parts
+            elsewhere = '[[listen]]\nport = 0\naddress = "192.0.2.1"\n[[route'
+            wrong = {
+                simple(two).replace("pool =", "pol =", 1): f"{file}:4: route[1].pol: no such key",
+                simple(two, "[limits]\nhead = 9000\n"): "limits have changed",
+                simple(two).replace("[[route", elsewhere): "cannot listen on",
+                simple(two, "[[pool]]\n"): "missing",
+            }  # fmt: skip
+            for text, words in wrong.items():
+                file.write_text(text)
+                assert words in await service.reload()
+                assert words in service.refused
+                assert service.parts is before
+                assert body(await say(port, get())) == "one"
+            file.unlink()
+            assert "No such file" in await service.reload()
+            file.write_text(simple(two))
+            assert await service.reload() == service.refused == ""
+            assert body(await say(port, get())) == "two"
 
     together(test)
 
@@ -484,14 +490,16 @@ def test_a_token_is_wanted_where_there_is_one(by_file: bool, tmp_path: Path) -> 
     said = f'token_file = "{tmp_path}/token"' if by_file else 'token = "open sesame"'
 
     async def test() -> None:
-        async with backend(named("one")) as one:
-            async with serving(tmp_path, simple(one, f"{ADMIN}{said}\n")) as (service, _):
-                operator = Operator(service)
-                assert (await operator.order("/reload"))[0] == 401
-                for word in ("open", "open sesame!", "b3BlbiBzZXNhbWU="):
-                    assert (await operator.call("POST", "/reload", f"authorization: Bearer {word}"))[0] == 401
-                assert (await operator.call("POST", "/reload", "authorization: Bearer open sesame"))[0] == 200
-                assert "sesame" not in json.dumps(await operator.ask("/state"))
+        async with (
+            backend(named("one")) as one,
+            serving(tmp_path, simple(one, f"{ADMIN}{said}\n")) as (service, _),
+        ):
+            operator = Operator(service)
+            assert (await operator.order("/reload"))[0] == 401
+            for word in ("open", "open sesame!", "b3BlbiBzZXNhbWU="):
+                assert (await operator.call("POST", "/reload", f"authorization: Bearer {word}"))[0] == 401
+            assert (await operator.call("POST", "/reload", "authorization: Bearer open sesame"))[0] == 200
+            assert "sesame" not in json.dumps(await operator.ask("/state"))
 
     together(test)
 

@@ -50,6 +50,7 @@ class BasicOptions(
     users_file: str = ""
     """A file with a line `name:hash` for each user; empty lines and those that begin with # say nothing."""
     realm: str = "restricted"
+    """What the browser calls it when it asks for a password (RFC 7617, 2)."""
     strip: bool = True
     """Keep Authorization from the backend."""
     user_header: str = ""

@@ -64,7 +64,9 @@ class CompressOptions(
     minimum: int = 1024
     """Bytes; a shorter answer fits into a packet or two either way. One of unknown length is compressed."""
     gzip_level: int = 5
+    """From 1, fast, to 9, small."""
     brotli_quality: int = 4
+    """From 0, fast, to 11, small."""
 
     def __post_init__(self) -> None:
         if not self.codings or len(set(self.codings)) < len(self.codings):

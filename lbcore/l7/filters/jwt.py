@@ -48,13 +48,17 @@ class KeyOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """One key. Of HS256 a secret, of the others a public key in PEM, as text or in a file."""
 
     algorithm: keys.Algorithm
+    """The one that this key is for: what a token says of itself is not believed."""
     id: str = ""
     """`kid` of the tokens it is for; empty: those without."""
     secret: str = ""
+    """Of HS256."""
     secret_file: str = ""
     """A file of which all bytes but one line's end at its end are the secret."""
     public: str = ""
+    """Of RS256 and ES256, in PEM."""
     public_file: str = ""
+    """A file with it, instead."""
 
     def __post_init__(self) -> None:
         given = [name for name in ("secret", "secret_file", "public", "public_file") if getattr(self, name)]
@@ -81,7 +85,9 @@ class JwtOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Whose tokens, for whom. Keys by `keys`, `jwks_file` or `jwks_url`."""
 
     keys: tuple[KeyOptions, ...] = ()
+    """Keys that stand in the file; others come from `jwks_file`."""
     jwks_file: str = ""
+    """A JSON Web Key Set (RFC 7517, 5)."""
     jwks_url: str = ""
     """https, or http to this machine."""
     refresh: float = 300.0
@@ -103,6 +109,7 @@ class JwtOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     strip: bool = False
     """Keep Authorization from the backend."""
     realm: str = "api"
+    """What is protected, for the answer 401 (RFC 6750, 3)."""
     largest: int = 8192
     """Bytes of a token."""
     remember: int = 4096

@@ -54,6 +54,7 @@ class RateLimitOptions(
     burst: int
     """Requests at once, after a pause."""
     by: Literal["client", "header", "cookie", "claim", "route"] = "client"
+    """What has a bucket of its own."""
     name: str = ""
     """Of the header, the cookie or the claim."""
     missing: Literal["client", "pass", "refuse"] = "client"
@@ -75,6 +76,7 @@ class RateLimitOptions(
     pause: float = 1.0
     """Seconds in which it is not asked after it did not answer."""
     on_failure: Literal["pass", "refuse"] = "pass"
+    """What of requests while the store does not answer."""
 
     def __post_init__(self) -> None:
         if not 1e-6 <= self.rate <= 1e6:

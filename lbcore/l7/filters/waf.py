@@ -46,10 +46,13 @@ class WafOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """What to look at, and what to do."""
 
     mode: Literal["block", "report"] = "block"
+    """Refuse what rules find, or only note it."""
     rules: tuple[str, ...] = NAMES
+    """Names of the sets of rules that are asked."""
     headers: tuple[str, ...] = ("referer", "user-agent")
     """Fields that are looked at."""
     cookies: bool = True
+    """Look at cookies too."""
     body: int = 0
     """Bytes of a body that are read; longer ones are refused. 0: bodies are not looked at."""
     encoded: Literal["refuse", "pass"] = "refuse"
