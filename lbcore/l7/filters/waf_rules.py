@@ -49,9 +49,9 @@ COMMANDS: Final = (
 RULES: Final = (
     _rule(
         "sql-injection",
-        rb"union (?:all |distinct )?\(? ?select\b",
+        rb"union(?: all| distinct)?(?: | ?\( ?)select\b",
         rb"\bselect\b[^;]{1,80}\bfrom (?:information_schema|pg_catalog|sqlite_master|mysql\.|sys\.)",
-        rb"['\")] ?(?:or|and|\|\||&&) ?(?:not )?[('\"]{0,3}[\w.]{1,16}[)'\"]{0,3} ?(?:=|<|>|like|in\b|is\b|between)",
+        rb"['\")] ?(?:or|and|\|\||&&) ?(?:not )?[('\"]{0,3}[\w.]{0,16}[)'\"]{0,3} ?(?:=|<|>|like|in\b|is\b|between)",
         rb"['\")] ?(?:or|and) (?:true|false|not|null|exists)\b",
         rb"\b(?:or|and) (\d{1,8}) ?= ?\d{1,8}\b",
         rb"['\"0-9)] ?; ?(?:select|insert|update|delete|drop|alter|create|exec|truncate|declare|shutdown) ",
