@@ -67,7 +67,7 @@ class KeyRing:
             self._begin(now)
 
     def look_again(self) -> Awaitable[None] | None:
-        """For a token whose key is not known: wait for this, then ask `find` again. None: there is nothing to wait for."""
+        """For a token whose key is not known: wait for this, then ask `find` again. None: nothing to wait for."""
         if self._load is None:
             return None
         self._begin(self._clock())

@@ -78,7 +78,7 @@ class _Set(msgspec.Struct):
 
 
 def read_set(data: bytes) -> tuple[Key, ...]:
-    """The keys of a JWK set that tokens can be checked with. ValueError if it is none, too large, or names two alike."""
+    """The keys of a JWK set that tokens can be checked with. ValueError: none, too large, two of one name."""
     import jwt
 
     if len(data) > LARGEST:

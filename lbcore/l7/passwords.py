@@ -59,7 +59,7 @@ def hashed(password: bytes, *, salt: bytes | None = None, cost: int = 14) -> str
 
 
 def read(line: str, where: str) -> Hash:
-    """A line's parts. ValueError names `where`, and never shows the line: somebody may have written a password there."""
+    """A line's parts. ValueError names `where` and never shows the line: it may be somebody's password."""
     found = LINE.fullmatch(line)
     if not found:
         raise ValueError(f"{where} is no hash of a password; must be like {FORM}")

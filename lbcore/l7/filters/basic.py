@@ -151,12 +151,13 @@ class Basic(Filter):
         self._right[digest] = name
         return self._pass(request, name)
 
-    def _pass(self, request: Request, name: bytes) -> None:
+    def _pass(self, request: Request, name: bytes) -> Answer:
         if self._dropped:
             headers, dropped = request.headers, self._dropped
             headers[:] = [line for line in headers if line[0] not in dropped]
             if self._header:
                 headers.append((self._header, name))
+        return None
 
     def _refuse(self) -> Response:
         return challenge(401, "Name and password, please.", self._challenge)

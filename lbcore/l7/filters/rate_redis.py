@@ -7,7 +7,8 @@ time, so the whole step is one script (the same arithmetic as `rate_store.Memory
 of proxies need not agree. A bucket that has become full again expires.
 
 Traps
-- Lua's numbers are doubles and its `tostring` keeps 14 digits: microseconds since 1970 have 16. They are written by %.0f.
+- Lua's numbers are doubles and its `tostring` keeps 14 digits: microseconds since 1970 have 16. `%.0f`
+  writes them all.
 - A reply that comes after its asker has given up must not be taken by the next one (redis-py had that fault:
   CVE-2023-28858). A connection on which a reply is outstanding is closed.
 - A store that hangs would add `timeout` to every request. After a failure nobody asks for `pause` seconds.

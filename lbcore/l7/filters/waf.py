@@ -96,7 +96,7 @@ class Waf(Filter):
         finding = self._look(request)
         if finding is not None:
             return self._found(exchange, finding)
-        if request.body and b"content-encoding" in request.headers:
+        if request.body and request.headers.get(b"content-encoding") is not None:
             self.counts["encoded"] += 1
             if self._encoded == "refuse":
                 return text(415, "A compressed body is not taken here.", (b"accept-encoding", b"identity"))
@@ -123,9 +123,8 @@ class Waf(Filter):
                     if rule := found(value, self._rules):
                         return Finding(rule, name.decode())
                     self._remember(value)
-        if request.body and self.body_limit and _readable(request):
-            if rule := found(request.body, self._rules):
-                return Finding(rule, "body")
+        if request.body and self.body_limit and _readable(request) and (rule := found(request.body, self._rules)):
+            return Finding(rule, "body")
         return None
 
     def _remember(self, value: bytes) -> None:
@@ -137,7 +136,7 @@ class Waf(Filter):
 
 def _readable(request: Request) -> bool:
     """Is the body text, and not compressed? Without a type it is taken for text."""
-    if b"content-encoding" in request.headers:
+    if request.headers.get(b"content-encoding") is not None:
         return False
     kind = (request.headers.get(b"content-type") or b"text/").lower().partition(b";")[0].rstrip()
     return kind.startswith(READABLE) or kind.endswith(SUFFIXES)
