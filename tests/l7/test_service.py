@@ -613,3 +613,44 @@ def test_it_moves_with_the_file(tmp_path: Path) -> None:
                 pytest.fail("the old endpoint is still there")
 
     together(test)
+
+
+def test_backends_over_tls_are_verified(tmp_path: Path) -> None:
+    """Re-encryption: by the CA that the pool names, for the name that it gives; by another, nobody is reached."""
+
+    async def test() -> None:
+        inner = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        CA.issue_cert("inner.example").configure_cert(inner)
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                await named("inner")(reader, writer)
+
+        server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=inner)
+        async with server:
+            CA.cert_pem.write_to_path(tmp_path / "ca.pem")
+            trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+            text = simple(server.sockets[0].getsockname()[1], f'[pool.tls]\nca = "{tmp_path}/ca.pem"\n')
+            async with serving(tmp_path, f'{text}server_name = "inner.example"\n') as (service, file):
+                port = port_of(service)
+                assert body(await say(port, get())) == "inner"
+                for wrong in (text, text.replace("ca.pem", "other.pem") + 'server_name = "inner.example"\n'):
+                    file.write_text(wrong)
+                    assert await service.reload() == ""
+                    assert (await say(port, get())).startswith(b"HTTP/1.1 502 ")
+
+    together(test)
+
+
+def test_what_fits_no_route_passes_the_filters_of_all(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with backend(named("one")) as one:
+            text = f'always = ["seen"]\n{simple(one)}[[filters.seen]]\nkind = "request_id"\n'
+            text = text.replace("[[route]]\n", '[[route]]\nprefix = "/shop"\n')
+            async with serving(tmp_path, text) as (service, _):
+                for path, status in (("/shop", b"200"), ("/elsewhere", b"404"), ("/%zz", b"400")):
+                    answer = await say(port_of(service), get(path))
+                    assert answer.startswith(b"HTTP/1.1 " + status)
+                    assert answer.count(b"\r\nx-request-id: ") == 1
+
+    together(test)
