@@ -283,6 +283,8 @@ class Exchange:
             self._collecting = False
             self.request.body = b"".join(self._kept or ())
             self._inwards()
+        elif self.request.protocol and self.response is None:
+            return  # the request has ended; the tunnel has not begun
         elif self._side is not None and (self.request.length != 0 or self.request.protocol):
             self._side.send_end(trailers)
             if self.response is None:
@@ -305,6 +307,7 @@ class Exchange:
             self.answer(text(504, f"{why} exceeded"))
         else:
             self._break_off(why)
+        self.flush()
 
     # ---- from the backend ----
 

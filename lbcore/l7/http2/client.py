@@ -65,7 +65,6 @@ class ClientStream(Stream):
         """The client's own deadline: it waits no longer."""
         if self.exchange is not None:
             self.exchange.out_of_time("deadline")
-            self.on_settled()
 
     def leave(self) -> None:
         if self._timer is not None:
