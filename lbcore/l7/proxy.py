@@ -24,6 +24,7 @@ from lbcore.l7.connections import Connections
 from lbcore.l7.exchange import Exchange
 from lbcore.l7.fetch import Fetched
 from lbcore.l7.gate import Gate, PassthroughOptions
+from lbcore.l7.http1 import scan
 from lbcore.l7.http1.reader import Scratch
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Peer, Request, Response
@@ -53,6 +54,7 @@ class Proxy:
         self._clock: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Proxy:
+        scan.load()
         self._tick()
         return self
 

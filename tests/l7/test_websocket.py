@@ -166,7 +166,7 @@ def test_requests_for_a_websocket_that_are_none(request_, status):
     "answer",
     [
         b"HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
-        b"HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: bm90IHRoZSBhbnN3ZXI=\r\n\r\n",
+        b"HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: bm90aXQ=\r\n\r\n",
         b"HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
     ],
 )

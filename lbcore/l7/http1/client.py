@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 class ClientConnection(RequestReader, asyncio.Protocol):
     """One connection with a client. `deadline`, in seconds of `monotonic`, is looked at by the proxy's clock."""
 
+    __slots__ = (
+        "_bodiless", "_body_over", "_chunked", "_close", "_gone", "_linger", "_out", "_paused", "_reading", "_served",
+        "deadline", "exchange", "proxy", "transport", "writable",
+    )  # fmt: skip
+
     def __init__(self, proxy: Proxy, peer: Peer | None = None) -> None:
         super().__init__(proxy.limits, peer or Peer("", 0), b"http", proxy.scratch)
         self.proxy = proxy

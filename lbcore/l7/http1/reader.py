@@ -66,6 +66,8 @@ class Scratch:
 class Reader:
     """What both kinds of message have in common. The subclasses know how their head says where the body ends."""
 
+    __slots__ = ("_kept", "_left", "_most", "_state", "limits", "scratch", "started", "waiting")
+
     def __init__(self, limits: Limits, scratch: Scratch | None = None) -> None:
         self.limits = limits
         self.scratch = scratch or Scratch(limits.head)
@@ -119,7 +121,7 @@ class Reader:
     def eof(self) -> None:
         """The other end sends no more. Malformed: in the middle of a message."""
         if self._state == self._until_close and not self.waiting:
-            self._end(Headers())
+            self._end(NONE)
         elif not self.waiting and (self.started or self._kept):
             raise Malformed("the connection ended in the middle of a message")
 
@@ -160,7 +162,7 @@ class Reader:
         elif length:
             self._left, self._state = length, self._counted
         else:
-            self._end(Headers())
+            self._end(NONE)
 
     def _end(self, trailers: Headers) -> None:
         self.waiting = True
@@ -175,7 +177,7 @@ class Reader:
         piece, rest = (data, b"") if size == self._left else (data[: self._left], data[self._left :])
         self._left = 0
         self.on_body(piece)
-        self._end(Headers())
+        self._end(NONE)
         return rest
 
     def _until_close(self, data: bytes) -> bytes:
@@ -212,7 +214,7 @@ class Reader:
 
     def _trailers(self, data: bytes) -> bytes:
         if data[:2] == b"\r\n":
-            self._end(Headers())
+            self._end(NONE)
             return data[2:]
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > self.limits.head:
@@ -228,6 +230,8 @@ def _may_become_a_size(data: bytes) -> bool:
 
 class RequestReader(Reader):
     """Requests. `framing` is that of the one being read."""
+
+    __slots__ = ("_skipped", "framing", "peer", "scheme")
 
     def __init__(self, limits: Limits, peer: Peer, scheme: bytes, scratch: Scratch | None = None) -> None:
         super().__init__(limits, scratch)
@@ -353,6 +357,8 @@ def _other_form(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes
 class ResponseReader(Reader):
     """Responses. `expect` says for each what was asked."""
 
+    __slots__ = ("framing", "method", "protocol")
+
     def __init__(self, limits: Limits, scratch: Scratch | None = None) -> None:
         super().__init__(limits, scratch)
         self.framing = Framing(1)
@@ -384,8 +390,13 @@ class ResponseReader(Reader):
         until_close = not bodiless and not chunked and size is None
         framing.minor, framing.keep_alive, framing.upgrade = 1, not close and not until_close, b""
         self.on_head(Response(status, scratch.taken(block), None, size, None, data[13:reason]))
+        if size is not None and not bodiless and len(data) == end + size:  # the whole response at once: most of them
+            if size:
+                self.on_body(data[end:])
+            self._end(NONE)
+            return b""
         if bodiless:
-            self._end(Headers())
+            self._end(NONE)
         else:
             self._body(size, bool(chunked), until_close)
         return data[end:]
@@ -409,7 +420,7 @@ class ResponseReader(Reader):
         length = framing.length if bodiless or not framing.chunked else None
         self.on_head(Response(status, headers, None, length, reason=line[3] or b""))
         if bodiless:
-            self._end(Headers())
+            self._end(NONE)
         else:
             self._body(framing.length, framing.chunked, until_close)
 

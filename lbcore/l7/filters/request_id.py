@@ -1,0 +1,70 @@
+"""A name for each request, the same in every log on its way.
+
+Rule of this file: it names; who writes the name down is `access_log`, the backend, the client.
+
+Traps. A name that any client may choose can be chosen twice, or to be a megabyte, or to look like something else in a
+log: only peers in `trusted` may bring one, and only of the form `SANE`. What the backend answers in that field is
+overwritten: one exchange has one name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from lbcore.l7.entropy import Entropy
+from lbcore.l7.field import name_of
+from lbcore.l7.filters.filter import Answer, Exchange, Filter
+from lbcore.l7.message import Response
+from lbcore.l7.notes import REQUEST_ID
+from lbcore.l7.trust import Trust, networks_of
+
+SANE: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{7,127}")
+
+
+class RequestIdOptions(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="request_id"
+):
+    """Where the name stands, and who may bring one."""
+
+    header: str = "x-request-id"
+    trusted: tuple[str, ...] = ()
+    """Networks of peers that may bring a name of 8 to 128 letters, digits and some signs."""
+    echo: bool = True
+    """Say it in the response."""
+
+    def __post_init__(self) -> None:
+        name_of(self.header, "header")
+        networks_of(self.trusted, "trusted")
+
+
+class RequestId(Filter):
+    """Names requests; `random(n)` gives n random bytes."""
+
+    def __init__(self, options: RequestIdOptions, random: Callable[[int], bytes] | None = None) -> None:
+        self._name = name_of(options.header, "header")
+        self._echo = options.echo
+        self._trust = Trust(networks_of(options.trusted, "trusted")) if options.trusted else None
+        self._random = random or Entropy()
+
+    def on_request(self, exchange: Exchange) -> Answer:
+        request = exchange.request
+        headers, brought = request.headers, None
+        given = [line[1] for line in headers if line[0] == self._name]
+        if given:
+            if self._trust and len(given) == 1 and SANE.fullmatch(given[0]) and request.peer.address in self._trust:
+                brought = given[0]
+            headers.drop(self._name)
+        identity = brought or self._random(16).hex().encode()
+        exchange.notes[REQUEST_ID] = identity
+        headers.append((self._name, identity))
+        return None
+
+    def on_response(self, exchange: Exchange, response: Response) -> None:
+        if self._echo:
+            headers, name = response.headers, self._name
+            headers[:] = [line for line in headers if line[0] != name]
+            headers.append((name, exchange.notes[REQUEST_ID]))
