@@ -135,7 +135,7 @@ class Stream:
     def emit(self, out: list[bytes], most: int) -> int:
         """One round: heads, at most one frame of data, the end. How many bytes of data went out."""
         connection = self.connection
-        while self._heads:
+        while self._heads:  # one, or an informational one before it
             lines = self._heads.pop(0)
             ended = not self._heads and not self._body and self._end == []
             block = connection.encoder.encode(lines)

@@ -35,6 +35,7 @@ NAMES: Final = {name: number for number, (name, _) in reversed(tuple(enumerate(S
 FIRST: Final = len(STATIC) + 1  # number of the newest line of the dynamic table
 TABLE: Final = 4096  # bytes of a dynamic table unless SETTINGS say otherwise
 OVERHEAD: Final = 32  # bytes that a line counts beyond its own (4.1)
+WRITTEN: Final = 128  # lines whose bytes an encoder remembers
 SECRET: Final = frozenset((b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"))
 PASSING: Final = frozenset(
     (b":path", b"content-length", b"content-range", b"age", b"etag", b"last-modified", b"location", b"range",
@@ -139,6 +140,7 @@ class Encoder:
         self._serials: dict[Line, int] = {}  # of the lines in the dynamic table; the newest has sent - 1
         self._oldest: deque[Line] = deque()
         self._resized: list[int] = []
+        self._written: dict[Line, bytes] = {}  # how lines that are in no table were written the last time
 
     def resize(self, offered: int) -> None:
         """The peer offers a table of so many bytes (SETTINGS_HEADER_TABLE_SIZE); we never use more than the usual."""
@@ -155,21 +157,26 @@ class Encoder:
         for size in self._resized:
             out += _number(size, 0x20, 0x1F)
         self._resized = []
-        serials = self._serials
+        serials, written = self._serials, self._written
         for line in lines:
-            place = PLACES.get(line)
-            if place is not None:
-                out.append(0x80 | place)
-                continue
             serial = serials.get(line)
             if serial is not None and type(line) is not Sensitive:
-                out += _number(FIRST - 1 + self._sent - serial, 0x80, 0x7F)
-                continue
-            self._literal(out, line)
+                number = FIRST - 1 + self._sent - serial
+                if number < 0x7F:
+                    out.append(0x80 | number)
+                else:
+                    out += _number(number, 0x80, 0x7F)
+            elif (place := PLACES.get(line)) is not None:
+                out.append(0x80 | place)
+            elif (again := written.get(line)) is not None and type(line) is not Sensitive:
+                out += again
+            else:
+                self._literal(out, line)
         return bytes(out)
 
     def _literal(self, out: bytearray, line: Line) -> None:
         name, value = line
+        start = len(out)
         number = NAMES.get(name, 0)
         size = len(name) + len(value) + OVERHEAD
         if type(line) is Sensitive or name in SECRET:
@@ -188,6 +195,10 @@ class Encoder:
             out += name
         out += _number(len(value), 0, 0x7F)
         out += value
+        if name in PASSING and size < 256:
+            if len(self._written) >= WRITTEN:
+                self._written.clear()
+            self._written[line] = bytes(out[start:])
 
     def _evict(self) -> None:
         while self._size > self._limit:
