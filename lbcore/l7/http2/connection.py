@@ -40,6 +40,11 @@ BATCH: Final = 131_072  # bytes that `emit` gives at once
 class Stream:
     """One stream. Subclasses say what is done with what comes: `on_...`."""
 
+    __slots__ = (
+        "_body", "_end", "_heads", "_inbox", "_inbox_end", "_paused", "_unacknowledged", "begun", "connection",
+        "ended_in", "ended_out", "expected", "id", "open", "room", "window", "writable",
+    )  # fmt: skip
+
     def __init__(self, connection: Connection) -> None:
         self.connection: Connection = connection
         self.id = 0

@@ -35,7 +35,7 @@ NAMES: Final = {name: number for number, (name, _) in reversed(tuple(enumerate(S
 FIRST: Final = len(STATIC) + 1  # number of the newest line of the dynamic table
 TABLE: Final = 4096  # bytes of a dynamic table unless SETTINGS say otherwise
 OVERHEAD: Final = 32  # bytes that a line counts beyond its own (4.1)
-WRITTEN: Final = 128  # lines whose bytes an encoder remembers
+WRITTEN: Final = 128  # lines, or words, that are in no table and whose bytes are remembered all the same
 SECRET: Final = frozenset((b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"))
 PASSING: Final = frozenset(
     (b":path", b"content-length", b"content-range", b"age", b"etag", b"last-modified", b"location", b"range",
@@ -64,6 +64,7 @@ class Decoder:
         self._most = self._limit = size
         self._table: list[Line] = []  # the newest is the last
         self._size = 0
+        self._words: dict[bytes, bytes] = {}  # short strings in Huffman codes, as they were read the last time
 
     def decode(self, block: bytes, limit: int, lines_limit: int = 1000) -> list[Line]:
         """The lines of a whole block.
@@ -100,8 +101,8 @@ class Decoder:
                 if number:
                     name = (STATIC[number - 1] if number < FIRST else self._line(number))[0]
                 else:
-                    name, at = _string(block, at)
-                value, at = _string(block, at)
+                    name, at = self._string(block, at)
+                value, at = self._string(block, at)
                 line = (name, value)
                 if byte & 0x40:
                     table.append(line)
@@ -117,6 +118,25 @@ class Decoder:
         if len(lines) < count:
             raise TooBig(f"{count} lines of {size} bytes; at most {lines_limit} of {limit} are taken")
         return lines
+
+    def _string(self, block: bytes, at: int) -> tuple[bytes, int]:
+        """A string (5.2), and where it ends."""
+        coded = block[at] & 0x80
+        size, at = _integer(block, at, 0x7F)
+        end = at + size
+        if end > len(block):
+            raise BadBlock(f"a string of {size} bytes in a block that has {len(block) - at} more")
+        data = block[at:end]
+        if not coded:
+            return data, end
+        word = self._words.get(data)
+        if word is None:
+            word = bytes(decode_huffman(data))
+            if size < 64:
+                if len(self._words) >= WRITTEN:
+                    self._words.clear()
+                self._words[data] = word
+        return word, end
 
     def _line(self, number: int) -> Line:
         if not FIRST <= number < FIRST + len(self._table):
@@ -220,17 +240,6 @@ def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
         if not byte & 0x80:
             return number, at
     raise BadBlock("a number of more than 28 bits")
-
-
-def _string(block: bytes, at: int) -> tuple[bytes, int]:
-    """A string (5.2), and where it ends."""
-    coded = block[at] & 0x80
-    size, at = _integer(block, at, 0x7F)
-    end = at + size
-    if end > len(block):
-        raise BadBlock(f"a string of {size} bytes in a block that has {len(block) - at} more")
-    data = block[at:end]
-    return (bytes(decode_huffman(data)) if coded else data), end
 
 
 def _number(number: int, flags: int, mask: int) -> bytes:
