@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 REFUSED = frozenset((b"CONNECT", b"TRACE"))
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
 NONE = Headers()
+REFUSALS = 5  # of streams that a backend says it did not work on (RFC 9113, 8.7), until they count as failures
 STATUS_OF = {"timeout": 504, "connect timeout": 504}
 
 
@@ -302,6 +303,8 @@ class Exchange:
             self._collecting = False
             self.request.body = b"".join(self._kept or ())
             self._inwards()
+        elif self.request.protocol and self.response is None:
+            return  # the request has ended; the tunnel has not begun
         elif self._side is not None and (self.request.length != 0 or self.request.protocol):
             self._side.send_end(trailers)
             if self.response is None:
@@ -324,6 +327,7 @@ class Exchange:
             self.answer(text(504, f"{why} exceeded"))
         else:
             self._break_off(why)
+        self.flush()
 
     # ---- from the backend ----
 
@@ -456,10 +460,14 @@ class Exchange:
         pool, backend = self._pool, self._target
         assert pool is not None
         assert backend is not None
-        untouched = side is None or why == "refused stream"  # nobody worked on it (RFC 9113, 8.7)
-        result = Result(0, why, monotonic() - self._asked, sent=not untouched)
-        raced = side is not None and side.reused and why == "reset" and self.request.method in IDEMPOTENT
-        if (raced or (untouched and side is not None)) and not self._stale and self._can_repeat():
+        refused = why == "refused stream"  # nobody worked on it: whatever the method, it can be sent again
+        result = Result(0, why, monotonic() - self._asked, sent=side is not None and not refused)
+        if refused and self.attempts < REFUSALS and self._can_repeat():
+            self._settle(None)
+            self._try(pool, backend)
+            return
+        raced = side is not None and side.reused and why == "reset" and not self._stale
+        if raced and self._can_repeat() and self.request.method in IDEMPOTENT:
             self._settle(None)
             self._stale, self.attempts = True, self.attempts - 1
             self._try(pool, backend)

@@ -121,12 +121,11 @@ def encode(values: Any, fields: tuple[Field, ...]) -> bytes:
         raise ValueError(f"{type(values).__name__}: an object")
     known = {field.name: field for field in fields}
     out = bytearray()
-    given: dict[str, Any] = values
-    for name, value in given.items():
+    for name, value in values.items():
         field = known.get(name)
         if field is None:
             raise ValueError(f"{name!r}: one of {', '.join(known)}")
-        if type(value) is not TYPES[field.kind] and not (field.kind == "double" and type(value) is int):
+        if not _fits(value, field.kind):
             raise ValueError(f"{name!r} is {value!r}: {field.kind}")
         if field.kind == "string":
             data = value.encode()
@@ -138,6 +137,10 @@ def encode(values: Any, fields: tuple[Field, ...]) -> bytes:
                 raise ValueError(f"{name!r} is {value!r}: an integer of 64 bits")
             out += _varint(field.number << 3 | VARINT) + _varint(value & (1 << 64) - 1)
     return bytes(out)
+
+
+def _fits(value: Any, kind: Kind) -> bool:
+    return type(value) is TYPES[kind] or (kind == "double" and type(value) is int)
 
 
 def decode(message: bytes, fields: tuple[Field, ...]) -> dict[str, Any]:

@@ -108,6 +108,11 @@ class Proxy:
         name = sock.getsockname()
         return name[0], name[1]
 
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """Those listeners whose certificates can be listed and exchanged."""
+        return tuple(one for one in self._servers if isinstance(one, Gate))
+
     def _client(self) -> asyncio.Protocol:
         if len(self.clients) >= self.limits.connections:
             return _Refused()
@@ -167,9 +172,12 @@ class Proxy:
         for client in list(self.clients):
             client.finish()
         until = monotonic() + window
-        while (self.exchanges or self.clients) and monotonic() < until:
+        while self._occupied() and monotonic() < until:
             await asyncio.sleep(0.02)
-        return not self.exchanges and not self.clients
+        return not self._occupied()
+
+    def _occupied(self) -> bool:
+        return bool(self.exchanges or self.clients or any(gate.busy for gate in self.gates))
 
     async def close(self) -> None:
         """Let go of everything, now."""

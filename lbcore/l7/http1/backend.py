@@ -30,8 +30,8 @@ class BackendConnection(ResponseReader, asyncio.Protocol):
     """One connection with a backend. `give_back(connection, usable)` is called when it is free again, or of no use."""
 
     __slots__ = (
-        "_chunked", "_ended", "_give_back", "_gone", "_key", "_out", "_paused", "_sent", "born", "exchange",
-        "idle_since",
+        "_chunked", "_ended", "_give_back", "_gone", "_key",
+        "_out", "_paused", "_sent", "born", "exchange", "idle_since",
         "keep", "reused", "transport", "writable",
     )  # fmt: skip
 

@@ -35,6 +35,8 @@ MOST = 1000  # streams of ours at once, whatever a backend allows
 class BackendStream(Stream):
     """One exchange with a backend: its `BackendSide`."""
 
+    __slots__ = ("_answered", "_key", "_method", "_protocol", "exchange", "reused")
+
     connection: BackendConnection
 
     def __init__(self, connection: BackendConnection, exchange: Carried) -> None:

@@ -34,6 +34,8 @@ BODILESS = frozenset((204, 205, 304))
 class ClientStream(Stream):
     """One exchange with a client: its `ClientSide`."""
 
+    __slots__ = ("_bodiless", "_grpc", "_held", "_timer", "exchange")
+
     connection: ClientConnection
 
     def __init__(self, connection: ClientConnection, number: int) -> None:
@@ -65,7 +67,6 @@ class ClientStream(Stream):
         """The client's own deadline: it waits no longer."""
         if self.exchange is not None:
             self.exchange.out_of_time("deadline")
-            self.on_settled()
 
     def leave(self) -> None:
         if self._timer is not None:
@@ -188,6 +189,8 @@ class ClientConnection(Wire):
             self.peer.server_name = getattr(tls, "server_name", None)
             self.peer.subject = getattr(tls, "subject", None)
         self.proxy.clients.add(self)
+        if self.proxy.draining:
+            self.say_goodbye()
         self._wait()
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -35,6 +35,7 @@ TARGET: Final = re.compile(rb"/[\x21\x22\x24-\x7e]*")  # as in HTTP/1.1: no blan
 AUTHORITY: Final = re.compile(rb"(?:[0-9A-Za-z._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 STATUS: Final = re.compile(rb"[1-5][0-9][0-9]")
+BROKEN: Final = re.compile(rb"[\r\n\0]")
 PROTOCOL: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z/-]+")
 
 KNOWN: Final = frozenset(
@@ -43,6 +44,7 @@ KNOWN: Final = frozenset(
      b"set-cookie", b"location", b"origin", b"range", b"if-none-match", b"grpc-timeout", b"grpc-status", b"te")
 )  # fmt: skip
 """Names that need no second look."""
+METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT"))
 CONNECTION_ONLY: Final = frozenset(
     (b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade")
 )  # section 8.2.2
@@ -164,7 +166,7 @@ def request(lines: list[Line], ended: bool, peer: Peer, scheme: bytes, limits: L
     authority, host = get(b":authority"), fields.host
     if len(fields.headers) > limits.fields:
         raise Malformed(f"{len(fields.headers)} fields; at most {limits.fields} are taken", 431)
-    if not METHOD.fullmatch(method):
+    if method not in METHODS and not METHOD.fullmatch(method):
         raise Malformed(f":method is {method!r}: a token (RFC 9113 section 8.3.1)")
     if authority is None:
         authority = host
@@ -270,8 +272,8 @@ def trailer_lines(trailers: Headers) -> list[Line]:
 
 def _checked(lines: list[Line]) -> list[Line]:
     """Whatever filters did: ValueError for a line that another reader takes for two."""
-    for line in lines:
-        value = line[1]
-        if b"\n" in value or b"\r" in value or b"\0" in value:
-            raise ValueError(f"{line[0]!r} is {value[:60]!r}: CR, LF or NUL inside a field")
+    values = b" ".join([value for _, value in lines])
+    if b"\n" in values or b"\r" in values or b"\0" in values:
+        name, value = next(line for line in lines if BROKEN.search(line[1]))
+        raise ValueError(f"{name!r} is {value[:60]!r}: CR, LF or NUL inside a field")
     return lines

@@ -11,11 +11,23 @@ import h2.events
 import httpx
 import pytest
 
+from lbcore.l7.filters.filter import Filter
 from lbcore.l7.http2 import frames
 from lbcore.l7.limits import Limits
 from lbcore.l7.pool import Timeouts
 from tests.l7.http2.live import chain, client, head, program, proxying
 from tests.l7.live import OK, Seen, answering, backend, read_request, together
+
+
+class Errors(Filter):
+    """What went wrong, to be said by a test that fails."""
+
+    def __init__(self):
+        self.all = []
+
+    def on_end(self, exchange):
+        if exchange.error:
+            self.all.append((exchange.error, exchange.attempts))
 
 
 async def echo(reader, writer):
@@ -415,17 +427,19 @@ def test_nginx_as_a_backend_over_http2(tmp_path):
         )
         nginx = subprocess.Popen(["nginx", "-c", str(config), "-e", str(tmp_path / "error")])
         try:
+            errors = Errors()
             async with (
-                proxying(there, protocol="h2c") as (_, port),
+                proxying(there, protocol="h2c", filters=(errors,)) as (_, port),
                 httpx.AsyncClient(http1=False, http2=True, timeout=30) as http,
             ):
                 for _ in range(100):
                     if (await http.get(f"http://127.0.0.1:{port}/page")).status_code == 200:
                         break
                     await asyncio.sleep(0.05)
+                errors.all.clear()
                 for _ in range(10):
                     answers = await asyncio.gather(*(http.get(f"http://127.0.0.1:{port}/page") for _ in range(10)))
-                    assert [len(answer.content) for answer in answers] == [100_000] * 10
+                    assert [len(answer.content) for answer in answers] == [100_000] * 10, errors.all
                 assert (await http.get(f"http://127.0.0.1:{port}/none")).status_code == 404
         finally:
             nginx.terminate()
