@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from lbcore.l7.proxy import Proxy
     from lbcore.l7.sides import BackendSide, ClientSide
 
+REFUSED = frozenset((b"CONNECT", b"TRACE"))
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
 NONE = Headers()
 STATUS_OF = {"timeout": 504, "connect timeout": 504}
@@ -49,31 +50,37 @@ STATUS_OF = {"timeout": 504, "connect timeout": 504}
 class Exchange:
     """See the head of this file. The attributes up to `bytes_out` are those that filters see."""
 
-    # What holds for nearly every exchange from its beginning to its end stands here; an exchange that differs says so.
-    response: Response | None = None
-    route = backend = error = ""
-    attempts = bytes_in = bytes_out = 0
-    deadline = 0.0
-    _filters: tuple[Filter, ...] = ()
-    _passed = 0  # filters whose on_request was called
-    _pool: Pool | None = None
-    _target: Backend | None = None
-    _tried: tuple[Backend, ...] = ()
-    _side: BackendSide | None = None
-    _kept: list[bytes] | None = None  # of the request's body, to be sent (again)
-    _kept_size = 0
-    _repeatable = True  # nothing of the body was sent that is not kept
-    _trailers = NONE
-    _transforms: Sequence[Transform] = ()
-    _collecting = _request_over = _over = _stale = _expects = _response_paused = False
-    _waits: list[tuple[Any, ...]] | None = None  # news of the backend, while a filter is awaited
-    _asked = 0.0
-    _turn = 0  # of the attempt; what belongs to an earlier one comes too late
+    __slots__ = (
+        "__weakref__", "_asked", "_collecting", "_expects", "_filters", "_instead_of_a_pool", "_kept", "_kept_size",
+        "_over", "_passed", "_pool", "_repeatable", "_request_over", "_response_paused", "_side", "_stale", "_target",
+        "_trailers", "_transforms", "_tried", "_turn", "_waits", "attempts", "backend", "bytes_in", "bytes_out",
+        "client", "deadline", "error", "notes", "proxy", "request", "response", "route", "started",
+    )  # fmt: skip
 
     def __init__(self, proxy: Proxy, client: ClientSide, request: Request) -> None:
         self.proxy, self.client, self.request = proxy, client, request
+        self.response: Response | None = None
         self.notes: dict[Any, Any] = {}
         self.started = monotonic()
+        self.route = self.backend = self.error = ""
+        self.attempts = self.bytes_in = self.bytes_out = 0
+        self.deadline = self._asked = 0.0
+        self._filters: tuple[Filter, ...] = ()
+        self._passed = 0  # filters whose on_request was called
+        self._pool: Pool | None = None
+        self._instead_of_a_pool: Response | None = None
+        self._target: Backend | None = None
+        self._tried: tuple[Backend, ...] = ()
+        self._side: BackendSide | None = None
+        self._kept: list[bytes] | None = None  # of the request's body, to be sent (again)
+        self._kept_size = 0
+        self._repeatable = True  # nothing of the body was sent that is not kept
+        self._trailers = NONE
+        self._transforms: Sequence[Transform] = ()
+        self._collecting = self._request_over = self._over = self._stale = self._expects = False
+        self._response_paused = False
+        self._waits: list[tuple[Any, ...]] | None = None  # news of the backend, while a filter is awaited
+        self._turn = 0  # of the attempt; what belongs to an earlier one comes too late
 
     # ---- inwards ----
 
@@ -81,18 +88,14 @@ class Exchange:
         """The request's head is there. expects: its body waits for `100 Continue`."""
         request, self._expects = self.request, expects
         self.proxy.exchanges.add(self)
-        if request.method in (b"CONNECT", b"TRACE") and request.protocol is None:
-            self.answer(text(405, f"{request.method.decode()} is not for this proxy"))
-            return
-        if request.length is not None and request.length > self.proxy.limits.body:
-            self.answer(text(413, f"a body may have {self.proxy.limits.body} bytes"))
-            return
-        route = self.proxy.router.find(request)
-        if route is None:
-            self.answer(text(404, "no route fits this request"))
-            return
-        self.route, self._filters = route.name, route.filters
-        self._pool = route.choose(request)
+        router = self.proxy.router
+        if refusal := self._refusal():
+            self._instead_of_a_pool, self._filters = refusal, router.everywhere
+        elif route := router.find(request):
+            self.route, self._filters = route.name, route.filters
+            self._pool = route.choose(request)
+        else:
+            self._instead_of_a_pool, self._filters = text(404, "no route fits this request"), router.everywhere
         if self._filters and (limit := max(one.body_limit for one in self._filters)) and request.length != 0:
             if request.length is not None and request.length > limit:
                 self.answer(text(413, f"a body may have {limit} bytes here"))
@@ -102,6 +105,15 @@ class Exchange:
             self._wait_for_body()
             return
         self._inwards()
+
+    def _refusal(self) -> Response | None:
+        """What no route could change."""
+        request, limits = self.request, self.proxy.limits
+        if request.method in REFUSED and request.protocol is None:
+            return text(405, f"{request.method.decode()} is not for this proxy")
+        if request.length is not None and request.length > limits.body:
+            return text(413, f"a body may have {limits.body} bytes")
+        return None
 
     def ask(self, pool: Pool) -> None:
         """Instead of `begin`: past route and filters, straight to this pool. The request is whole."""
@@ -156,7 +168,7 @@ class Exchange:
     def _ask(self) -> None:
         pool, request = self._pool, self.request
         if pool is None:
-            self.answer(text(404, "nobody answers here"))
+            self.answer(self._instead_of_a_pool or text(404, "nobody answers here"))
             return
         backend = pool.pick(request, self._tried)
         if backend is None:
@@ -311,7 +323,7 @@ class Exchange:
         assert backend is not None
         if response.status >= 500 and self._can_repeat():
             result = Result(response.status, "", monotonic() - self._asked, sent=True)
-            if pool.again(request, result, self.attempts):
+            if pool.again(request, result, self.attempts, tried=(*self._tried, backend)):
                 self._drop_side("", result)
                 self._tried = (*self._tried, backend)
                 self._ask()
@@ -436,7 +448,7 @@ class Exchange:
             self._try(pool, backend)
             return
         self._settle(result)
-        if self._can_repeat() and pool.again(self.request, result, self.attempts):
+        if self._can_repeat() and pool.again(self.request, result, self.attempts, tried=(*self._tried, backend)):
             self._stale = False
             self._tried = (*self._tried, backend)
             self._ask()
@@ -484,8 +496,9 @@ class Exchange:
     def _finish(self, trailers: Headers) -> None:
         if self._over:
             return
-        if not self._request_over and self._side is not None:
-            self._drop_side("")
+        if self._side is not None:  # a filter answered in its place, or it has heard enough
+            status = self.response.status if self.response is not None else 0
+            self._drop_side("", Result(status, "", monotonic() - self._asked, sent=True))
         client = self.client
         self._over_and_out()
         client.send_end(trailers)

@@ -62,8 +62,8 @@ class Headers(list[tuple[bytes, bytes]]):
         """No line of these names."""
         self[:] = [line for line in self if line[0] not in names]
 
-    def __contains__(self, name: object) -> bool:
-        """Is there a field of this name? (Of a name, not of a line: the question that everybody asks.)"""
+    def has(self, name: bytes) -> bool:
+        """Is there a field of this name?"""
         return any(key == name for key, _ in self)
 
     def copy(self) -> Headers:

@@ -21,8 +21,9 @@ from typing import Any
 from lbcore.l7.connections import Connections
 from lbcore.l7.exchange import Exchange
 from lbcore.l7.fetch import Fetched
+from lbcore.l7.http1 import scan
 from lbcore.l7.http1.client import ClientConnection
-from lbcore.l7.http1.reader import Scratch
+from lbcore.l7.http1.scan import Scratch
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Peer, Request, Response
 from lbcore.l7.pool import Pool
@@ -50,6 +51,7 @@ class Proxy:
         self._clock: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Proxy:
+        scan.load()
         self._tick()
         return self
 

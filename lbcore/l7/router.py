@@ -25,10 +25,11 @@ class Route:
 
 
 class Router:
-    """Routes in order; the first that fits is taken."""
+    """Routes in order; the first that fits is taken. everywhere: filters for what fits no route, or is refused."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route], everywhere: Sequence[Filter] = ()) -> None:
         self.routes = tuple(routes)
+        self.everywhere = tuple(everywhere)
 
     def find(self, request: Request) -> Route | None:
         """The request's route; None if no route fits."""

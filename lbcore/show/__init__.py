@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from lbcore.show.curves import lines
     from lbcore.show.explorer import explore
     from lbcore.show.fates import fleet
+    from lbcore.show.first_flight import hello_bytes, hello_map
     from lbcore.show.header_diagram import header
+    from lbcore.show.hearsay_diagram import hearsay
     from lbcore.show.listing import source
     from lbcore.show.machine_stepper import machine_steps
     from lbcore.show.packet_diagram import Span, packet
@@ -34,6 +36,8 @@ _WHERE = {
     "machine_steps": "lbcore.show.machine_stepper",
     "verifier_steps": "lbcore.show.verifier_stepper",
     "header": "lbcore.show.header_diagram",
+    "hearsay": "lbcore.show.hearsay_diagram",
+    **dict.fromkeys(("hello_bytes", "hello_map"), "lbcore.show.first_flight"),
     "lines": "lbcore.show.curves",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
     **dict.fromkeys(("predict", "quiz"), "lbcore.show.questions"),
@@ -42,9 +46,9 @@ _WHERE = {
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Span", "bars", "explore", "figure", "finish", "fleet", "header", "inspector", "lines",
-    "machine_steps", "packet", "packet_steps", "predict", "quiz", "removal", "slots_moved", "source", "table",
-    "verifier_steps",
+    "HATCHES", "PALETTE", "Span", "bars", "explore", "figure", "finish", "fleet", "header", "hearsay", "hello_bytes",
+    "hello_map", "inspector", "lines", "machine_steps", "packet", "packet_steps", "predict", "quiz", "removal",
+    "slots_moved", "source", "table", "verifier_steps",
 ]  # fmt: skip
 
 

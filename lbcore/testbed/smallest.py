@@ -21,6 +21,7 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from math import inf
+from ssl import SSLContext
 from typing import NamedTuple
 
 Address = tuple[str, int]
@@ -221,7 +222,7 @@ async def close(writer: StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def listening(handle: Handler) -> AsyncIterator[Address]:
+async def listening(handle: Handler, tls: SSLContext | None = None) -> AsyncIterator[Address]:
     """Serve connections on a free port of 127.0.0.1 with `handle`; at the end everything is closed and awaited.
 
     A connection that a peer breaks off, starves or overfills ends alone; any other error of `handle` is raised here.
@@ -246,7 +247,7 @@ async def listening(handle: Handler) -> AsyncIterator[Address]:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=HEAD_LIMIT)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=HEAD_LIMIT, ssl=tls)
     try:
         yield server.sockets[0].getsockname()
     finally:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, cast
 
 from lbcore.l7.errors import Malformed
 from lbcore.l7.http1 import writer
-from lbcore.l7.http1.reader import ResponseReader, Scratch
+from lbcore.l7.http1.responses import ResponseReader
+from lbcore.l7.http1.scan import Scratch
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Request, Response
 
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 class BackendConnection(ResponseReader, asyncio.Protocol):
     """One connection with a backend. `give_back(connection, usable)` is called when it is free again, or of no use."""
+
+    __slots__ = (
+        "_chunked", "_ended", "_give_back", "_gone", "_out", "_paused", "_sent", "born", "exchange", "idle_since",
+        "keep", "reused", "transport", "writable",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lbcore.l7.errors import Malformed
 from lbcore.l7.http1 import writer
-from lbcore.l7.http1.reader import BODILESS, RequestReader
+from lbcore.l7.http1.requests import RequestReader
+from lbcore.l7.http1.responses import BODILESS
 from lbcore.l7.message import Headers, Peer, Request, Response, text
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 class ClientConnection(RequestReader, asyncio.Protocol):
     """One connection with a client. `deadline`, in seconds of `monotonic`, is looked at by the proxy's clock."""
+
+    __slots__ = (
+        "_bodiless", "_body_over", "_chunked", "_close", "_gone", "_linger", "_out", "_paused", "_reading", "_served",
+        "deadline", "exchange", "proxy", "transport", "writable",
+    )  # fmt: skip
 
     def __init__(self, proxy: Proxy, peer: Peer | None = None) -> None:
         super().__init__(proxy.limits, peer or Peer("", 0), b"http", proxy.scratch)
@@ -148,7 +154,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
 
     def on_head(self, request: Request) -> None:
         self._served += 1
-        self._body_over = False
+        self._body_over = request.length == 0 and request.protocol is None
         if not self.framing.keep_alive or self._served >= self.limits.requests or self.proxy.draining:
             self._close = True
         self._bodiless = request.method == b"HEAD"

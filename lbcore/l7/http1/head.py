@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from lbcore.l7 import hop_by_hop
 from lbcore.l7.errors import Malformed
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers
@@ -32,10 +33,6 @@ LENGTH = re.compile(rb"[0-9]{1,18}")  # RFC 9110, 8.6
 HOST = re.compile(rb"(?:[0-9A-Za-z._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")  # RFC 9110, 7.2, without the exotic
 LONELY = re.compile(rb"(?<!\r)\n|\r(?!\n)|\0")  # what ends a line for some and not for others
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(/?.*)")  # RFC 9112, 3.2.2
-
-CONNECTION_ONLY = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade", b"proxy-authenticate")
-)  # RFC 9110, 7.6.1: between two neighbours, never passed on
 
 
 @dataclass(slots=True)
@@ -138,7 +135,7 @@ def _drop(framing: Framing, value: bytes, nominated: list[bytes]) -> bool:
     return False
 
 
-NOTED = {
+NOTED = dict.fromkeys(hop_by_hop.HOP_BY_HOP, _drop) | {
     b"connection": _connection,
     b"content-length": _content_length,
     b"transfer-encoding": _transfer_encoding,
@@ -146,11 +143,6 @@ NOTED = {
     b"upgrade": _upgrade,
     b"te": _te,
     b"expect": _expect,
-    b"keep-alive": _drop,
-    b"proxy-connection": _drop,
-    b"proxy-authenticate": _drop,
-    b"proxy-authorization": _drop,
-    b"http2-settings": _drop,
 }
 
 
@@ -162,8 +154,8 @@ def _obey(nominated: list[bytes], headers: Headers, framing: Framing) -> None:
         framing.keep_alive = True
     if b"upgrade" not in nominated:
         framing.upgrade = b""
-    if any(name not in CONNECTION_ONLY and name != b"close" for name in nominated):
-        headers.drop(*nominated)
+    if private := hop_by_hop.nominated(nominated):
+        headers.drop(*private)
 
 
 def _what_is_wrong(head: bytes, start: int) -> str:
