@@ -129,7 +129,11 @@ class Compress(Filter):
             return
         add_vary(headers, b"accept-encoding")
         coding = self._choice(request.headers)
-        if coding is None or head:
+        if coding is None:
+            return
+        if head:  # a length told here would have to be that of GET's answer, which is not known (RFC 9110, 8.6)
+            if response.body is None:
+                response.length = None
             return
         headers[:] = [line for line in headers if line[0] not in UNTRUE]
         headers.append((b"content-encoding", coding))
