@@ -73,11 +73,6 @@ class KeyRing:
         self._begin(self._clock())
         return asyncio.shield(self._reading) if self._reading is not None else None
 
-    def close(self) -> None:
-        """Stop reading."""
-        if self._reading is not None:
-            self._reading.cancel()
-
     def _begin(self, now: float) -> None:
         if self._reading is None and now - self._tried_at >= self._cooldown:
             self._tried_at = now

@@ -111,7 +111,6 @@ def test_a_changed_set_is_found_and_a_withdrawn_key_holds_no_more():
         assert await status(one, signed(RSA, "a")) == 200  # begins to read, waits for nothing
         assert await status(one, signed(RSA, "a")) == 401  # remembered, but by a key that is gone
         assert await status(one, signed(EC, "b")) == 200
-        one.close()
 
     asyncio.run(main())
 

@@ -163,9 +163,9 @@ class Basic(Filter):
         return challenge(401, "Name and password, please.", self._challenge)
 
     def close(self) -> None:
-        """What is being checked comes to its end; nothing new begins."""
+        """What is being checked comes to its end: somebody waits for it."""
         if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.shutdown(wait=False)
             self._threads = None
 
 

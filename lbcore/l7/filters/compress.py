@@ -17,7 +17,7 @@ Traps
   letter, in spite of TLS. Not for such answers: leave their routes without this filter, or mask the secret.
 - A cache further in sees plain answers and each hit is compressed anew; a cache further out keeps one answer for each
   Accept-Encoding.
-- Each answer under way holds a compressor's memory: some 260 kB for gzip, about 1 MB for brotli with the window here.
+- Each answer under way holds a compressor's memory: some 220 kB for gzip, up to 1 MB for brotli.
 - Nothing is ever decompressed: the few bytes that stand for gigabytes do their harm elsewhere.
 """
 
@@ -47,7 +47,7 @@ UNTRUE: Final = frozenset((b"accept-ranges", b"content-digest", b"repr-digest", 
 """What does not hold of the compressed answer."""
 NEVER: Final = frozenset((101, 204, 205, 206, 304))
 BROTLI_WINDOW: Final = 18
-"""256 kB back; the usual 22 takes 4 MB."""
+"""256 kB back, more than most pages have; the usual 22 may grow to 4 MB."""
 REMEMBERED: Final = 1024
 """Values of Accept-Encoding; browsers know few."""
 
@@ -131,7 +131,11 @@ class Compress(Filter):
             return
         add_vary(headers, b"accept-encoding")
         coding = self._choice(request.headers)
-        if coding is None or head:
+        if coding is None:
+            return
+        if head:  # a length told here would have to be that of GET's answer, which is not known (RFC 9110, 8.6)
+            if response.body is None:
+                response.length = None
             return
         headers[:] = [line for line in headers if line[0] not in UNTRUE]
         headers.append((b"content-encoding", coding))

@@ -229,10 +229,6 @@ class Jwt(Filter):
             b'%b, error="invalid_token", error_description="%b"' % (self._challenge, str(why).encode()),
         )
 
-    def close(self) -> None:
-        """Read no more keys."""
-        self.ring.close()
-
     # ---- what a token must say ----
 
     def check(self, token: bytes) -> Passed:

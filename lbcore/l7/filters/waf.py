@@ -11,6 +11,7 @@ Traps
 - A body that is compressed is not read, nor is it ever decompressed here: a few kilobytes may stand for gigabytes.
   `encoded` says whether such a request is refused or passes unseen. So does a body of a kind that is not text.
 - A body is looked at as far as `body` bytes; a longer one is refused by the proxy (413) before any filter sees it.
+  Looking takes some 30 ns a byte, of text that is made for it 300, and all others wait meanwhile: keep `body` small.
 - Two parsers that read one message differently (request smuggling) are not found by patterns: that is the work of
   `http1`, which refuses such messages. Path escapes that parsers read differently are refused by `target`.
 """

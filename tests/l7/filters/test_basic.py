@@ -142,6 +142,19 @@ def test_who_tries_many_gets_503_and_who_is_known_passes():
     one.close()
 
 
+def test_who_waits_when_the_filter_is_closed_gets_an_answer_all_the_same():
+    one = Basic(msgspec.structs.replace(OPTIONS, parallel=1))
+
+    async def main():
+        said = [one.on_request(FakeExchange(request(b"/", sent(pair)))) for pair in (ANN, b"bob:b", b"ann:x")]
+        waiting = [asyncio.ensure_future(each) for each in said]
+        await asyncio.sleep(0)
+        one.close()
+        return [each and each.status for each in await asyncio.wait_for(asyncio.gather(*waiting), 10)]
+
+    assert asyncio.run(main()) == [None, None, 401]
+
+
 def test_what_is_remembered_is_bounded_and_holds_no_password():
     one = Basic(msgspec.structs.replace(OPTIONS, remember=1))
     for pair in (ANN, b"bob:b", ANN):

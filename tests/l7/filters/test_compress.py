@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import zlib
 
@@ -14,7 +15,7 @@ from lbcore.l7.accept_encoding import choose, weights
 from lbcore.l7.filters.compress import Compress, CompressOptions
 from lbcore.l7.message import Headers, Response
 from tests.l7.fakes import FakeExchange, request
-from tests.l7.live import answering, backend, get, proxying, say, together
+from tests.l7.live import PATIENCE, answering, backend, get, proxying, say, together
 
 TEXT = b"All work and no play makes Jack a dull boy.\n" * 200
 OPENERS = {b"gzip": gzip.decompress, b"br": brotli.decompress, None: bytes}
@@ -121,7 +122,7 @@ def test_head_says_on_what_the_answer_depends_and_gets_nothing():
     response = compressed(answer(body=b"", length=None), method=b"HEAD")
     assert response.transforms is None
     response = compressed(answer(body=None, length=9000), method=b"HEAD")
-    assert (coding(response), response.transforms) == (None, None)
+    assert (coding(response), response.transforms, response.length) == (None, None, None)
     assert response.headers.get(b"vary") == b"accept-encoding"
 
 
@@ -221,6 +222,42 @@ def head_of(raw):
     return head.lower(), body
 
 
+def unchunked(rest):
+    whole = b""
+    while size := int(rest.partition(b"\r\n")[0], 16):
+        rest = rest.partition(b"\r\n")[2]
+        whole, rest = whole + rest[:size], rest[size + 2 :]
+    return whole
+
+
+def test_events_arrive_one_by_one_in_the_engine():
+    async def main():
+        seen = asyncio.Event()
+
+        async def talk(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+            writer.write(b"data: 1\n\n")
+            await asyncio.wait_for(seen.wait(), PATIENCE)  # the second comes when the first was read, compressed
+            writer.write(b"data: 2\n\n")
+            writer.close()
+
+        filters = (Compress(CompressOptions(types=("text/event-stream",))),)
+        async with backend(talk) as behind, proxying(behind, filters=filters) as (_, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(get("/", "accept-encoding: gzip"))
+            assert b"content-encoding: gzip" in await reader.readuntil(b"\r\n\r\n")
+            read, got = zlib.decompressobj(31), b""
+            while size := int(await asyncio.wait_for(reader.readline(), PATIENCE), 16):
+                got += read.decompress((await reader.readexactly(size + 2))[:-2])
+                if got == b"data: 1\n\n":
+                    seen.set()
+            writer.close()
+        return got
+
+    assert together(main) == b"data: 1\n\ndata: 2\n\n"
+
+
 def test_in_the_engine():
     """Whole, in chunks, to HEAD, and broken off: a client never takes half an answer for a whole one."""
     plain = b'HTTP/1.1 200 OK\r\ncontent-type: text/html\r\netag: "x"\r\n'
@@ -251,16 +288,10 @@ def test_in_the_engine():
     assert b"content-encoding: gzip" in lines
     assert b'etag: w/"x"' in lines
     assert b"content-length" not in lines
-    pieces, rest = [], body
-    while True:
-        size, _, rest = rest.partition(b"\r\n")
-        if int(size, 16) == 0:
-            break
-        pieces.append(rest[: int(size, 16)])
-        rest = rest[int(size, 16) + 2 :]
-    assert gzip.decompress(b"".join(pieces)) == TEXT
+    assert gzip.decompress(unchunked(body)) == TEXT
     assert gzip.decompress(head_of(old)[1]) == TEXT
     lines, body = head_of(head)
     assert body == b""
     assert b"vary: accept-encoding" in lines
+    assert b"content-length" not in lines
     assert not half.endswith(b"0\r\n\r\n")

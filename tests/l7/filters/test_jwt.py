@@ -116,7 +116,7 @@ def test_a_token_without_a_name_is_tried_with_the_keys_of_its_algorithm():
 
 
 def test_haproxy_3_4_6_alg_none_never_passes():
-    """HAProxy before 3.4.6 took tokens without a signature where the algorithm was read from the token."""
+    """Named after HAProxy 3.4.6: a token that says of itself that it needs no signature."""
     for name in ("none", "None", "NONE", "nOnE", "", None, 0, [], ["none"], "HS256 ", "none\0"):
         for sign in (lambda data: b"", lambda data: b"x"):
             for extra in ({}, {"kid": "h"}, {"kid": "r"}):

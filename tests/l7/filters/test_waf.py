@@ -96,11 +96,12 @@ WRONG = [
     (COMMAND, "apples; dig deep"),
 ]
 FINE = [
-    "q=O'Brien", "see ../readme.txt", "name=D'Angelo and sons", "q=rock 'n' roll", "tel=+49 (30) 1234", "q=tom & jerry",
-    "a=1&b=2&id", "order by name", "select a seat from the list", "union of sets", "drop table tennis", 
-    "email=a.b+c@example.org", "x=1;y=2",    "price<100", "if a < b and b > c", "C++ or C#", "q=100% cotton", "math: 2*3=6", "path=/a/b/..c/d", "v=1.2..1.3",
-    "redirect=https://example.org/a?b=c", "cat videos", "the id", "time=12:30", "[1,2,3]",
-    '{"a": "b", "color": "#fff", "flag": "--verbose", "n": [1, 2]}', "a=b; id=5; sh=1", "Ümläut und ß",
+    "q=O'Brien", "see ../readme.txt", "name=D'Angelo and sons", "q=rock 'n' roll", "tel=+49 (30) 1234",
+    "q=tom & jerry", "a=1&b=2&id", "order by name", "select a seat from the list", "union of sets",
+    "drop table tennis", "email=a.b+c@example.org", "x=1;y=2", "price<100", "if a < b and b > c", "C++ or C#",
+    "q=100% cotton", "math: 2*3=6", "path=/a/b/..c/d", "v=1.2..1.3", "redirect=https://example.org/a?b=c",
+    "cat videos", "the id", "time=12:30", "[1,2,3]", '{"a": "b", "color": "#fff", "flag": "--verbose", "n": [1, 2]}',
+    "a=b; id=5; sh=1", "Ümläut und ß",
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/605",
     "curl/8.5.0", "_ga=GA1.2.1.1; session=eyJhbGciOiJIUzI1NiJ9.e30.x; theme=dark",
