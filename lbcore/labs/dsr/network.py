@@ -1,0 +1,424 @@
+"""The lab's network on real hosts, sound or with one mistake, with a real balancer in it (tier 1).
+
+    with Network(plan(7)) as net:
+        evidence = net.evidence()
+        net.do([("b1", "ip addr add 203.0.113.80/32 dev lo")])
+        net.fetch()
+
+Rule of this file: it builds, breaks, listens, and does what it is told. It judges nothing.
+
+Theory. The segment carries requests: router, balancer and backends are on it. Answers leave the backends by a second
+interface, straight to the router. So the way back to a client is not the way that its packets came, which is what a
+strict reverse path filter objects to. Where the kernel takes BPF programs, the balancer is one (XDP); elsewhere it is
+the same code over AF_PACKET.
+
+Traps
+- AF_PACKET sees a copy, and the stack has the packet too: the balancer has the virtual address, to answer ARP for it,
+  and would refuse the connection. It has no route to the client, so nobody hears it.
+- Below a capture XDP has handled the packet already: the balancer is listened to at its port of the switch.
+- Who is not known to a switch yet gets everything flooded. So the router pings all of them, before anybody listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import socket
+import struct
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
+from ctypes import addressof, create_string_buffer
+from dataclasses import replace
+from ipaddress import ip_address, ip_interface
+from pathlib import Path
+from typing import Any, Self
+
+from lbcore.l4 import core
+from lbcore.l4.config import Backend, Balancer, Config, Service
+from lbcore.l4.data_plane import DataPlane
+from lbcore.l4.drivers.af_packet import AfPacket
+from lbcore.l4.xdp import InKernel
+from lbcore.labs.dsr.commands import Command, check_place, parse
+from lbcore.labs.dsr.evidence import LIVE, PLACES, Evidence, Frame, Readings
+from lbcore.labs.dsr.plan import Plan
+from lbcore.testbed import backends, links, rtnetlink, traffic
+from lbcore.testbed.capabilities import machine
+from lbcore.testbed.capture import Capture
+from lbcore.testbed.hosts import Host, Topology
+from lbcore.testbed.namespaces import Task
+from lbcore.wire import compose
+from lbcore.wire.seam import Frame as Packet
+
+CLIENT = "198.51.100.7"
+ADDRESSES = {"balancer": "10.0.0.2", "b1": "10.0.0.11", "b2": "10.0.0.12"}
+BACKENDS = ("b1", "b2")
+NAMES = ("rp_filter", "arp_ignore", "arp_announce")
+COUNTED = ("IpInReceives", "IpInAddrErrors", "TcpExtIPReversePathFilter", "TcpPassiveOpens")
+"""What is read of each host, in the words of nstat."""
+EACH = 3
+"""Connections to each backend."""
+PATIENCE, LONGER = 0.7, 3.0
+"""Seconds that a client waits: less than TCP's first repetition of a SYN; and for a network that should work."""
+COMPILING = 240.0
+SIOCGIFCONF, IFREQ = 0x8912, 40  # linux/sockios.h; bytes of a struct ifreq
+
+
+class Network:
+    """Client, router, balancer and two backends. settings: made on both backends before the plan's mistake."""
+
+    def __init__(self, plan: Plan, *, prepared: bool = True) -> None:
+        self.plan, self.prepared = plan, prepared
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self.net = self._stack.enter_context(Topology())
+            self._build()
+            if self.prepared:
+                self.make_sound()
+                self._break()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    # ---- building
+    def _build(self) -> None:
+        net, vip = self.net, self.plan.vip
+        self.client, self.router = net.host("client"), net.host("router", forward=True)
+        net.link(self.client, self.router, f"{CLIENT}/24", "198.51.100.1/24")
+        self.balancer, self.b1, self.b2 = (net.host(name) for name in ADDRESSES)
+        self.hosts = {h.name: h for h in (self.client, self.router, self.balancer, self.b1, self.b2)}
+        here = [(self.hosts[name], f"{address}/24") for name, address in ADDRESSES.items()]
+        self.switch = net.switch("segment", (self.router, "10.0.0.1/24"), *here)
+        net.switch(
+            "back", (self.router, "10.1.0.1/24"), *[(self.hosts[b], f"10.1.0.{n}/24") for n, b in enumerate(BACKENDS, 11)]
+        )
+        self.client.route("default", via="198.51.100.1")
+        self.router.route(f"{vip}/32", interface="eth1")
+        for name in BACKENDS:
+            self.hosts[name].route("default", via="10.1.0.1")
+            self._stack.enter_context(backends.serve_http(self.hosts[name], 80))
+        self.balancer.address(f"{vip}/32", "eth0")
+        self.configured = {ADDRESSES[name]: self.hosts[name].interfaces["eth0"].mac for name in BACKENDS}
+
+    def make_sound(self) -> None:
+        """The backends as they should be (the test-bed's hosts keep silent by themselves), and the balancer running."""
+        for name in BACKENDS:
+            self.hosts[name].vip(self.plan.vip)
+        self.running: Balanced = self._stack.enter_context(balanced(self))
+
+    def _break(self) -> None:
+        plan = self.plan
+        for host, setting, value in plan.decoys:
+            self._set(host, setting, value)
+        for address in ADDRESSES.values():
+            self.router.run(traffic.ping, address)
+        if plan.fault == "rp_filter":
+            self._set(plan.host, f"{plan.scope}.rp_filter", 1)
+        elif plan.fault == "no_vip":
+            self.hosts[plan.host].run(remove_address, "lo", plan.vip)
+            if plan.typo:
+                self.hosts[plan.host].vip(plan.typo)
+        elif plan.fault == "arp":  # while the balancer is away, somebody else answers
+            self._set(plan.host, "all.arp_ignore", 0)
+            self._set(plan.host, "eth0.arp_ignore", 0)
+            self._set("balancer", "all.arp_ignore", 8)
+            self.router.run(touch, plan.vip)
+            self._set("balancer", "all.arp_ignore", 1)
+        elif plan.fault == "wrong_mac":
+            self.configured[ADDRESSES[plan.victim]] = plan.mac
+            self.running.restart()
+
+    def _set(self, host: str, setting: str, value: int) -> None:
+        self.hosts[host].sysctl(f"net/ipv4/conf/{setting.replace('.', '/')}", value)
+
+    @property
+    def config(self) -> Config:
+        """The balancer's."""
+        pool = [Backend(address, ethernet=mac) for address, mac in self.configured.items()]
+        return Config([Service(self.plan.vip, 80, "tcp", "dsr", pool)], ring_size=251, flows=1024)
+
+    # ---- looking
+    def evidence(self) -> Evidence:
+        """The client tries to connect, and everything is written down."""
+        with ExitStack() as stack:
+            ears = {place: stack.enter_context(self._ear(place)) for place in PLACES}
+            before = {name: host.run(nstat) for name, host in self.hosts.items()}
+            answered = self.client.run(knock, self.plan.vip, self._ports(30000), PATIENCE)
+            time.sleep(0.05)
+            frames = {place: _flipped(ear, place == "balancer") for place, ear in ears.items()}
+        return Evidence(
+            vip=self.plan.vip,
+            hosts={name: self._readings(host, before[name]) for name, host in self.hosts.items()},
+            backends=dict(self.configured),
+            reasons=self.running.reasons(),
+            frames=frames,
+            answered=answered,
+            label=LIVE,
+        )
+
+    def _ear(self, place: str) -> Capture:
+        if place == "balancer":
+            return self.switch.capture("balancer")
+        interface = {"router": "eth1", "back": "eth2"}.get(place, "eth0")
+        return self.hosts["router" if place == "back" else place].capture(interface)
+
+    def _readings(self, host: Host, before: dict[str, int]) -> Readings:
+        addresses, neighbours, settings, counters = host.run(read)
+        return Readings(
+            ethernet={name: one.mac for name, one in host.interfaces.items()},
+            addresses=addresses,
+            neighbours=neighbours,
+            settings=settings,
+            counters={name: value - before[name] for name, value in counters.items()},
+        )
+
+    def _ports(self, first: int) -> list[int]:
+        """Ports of the client whose connections go to each backend in turn."""
+        found: dict[int, list[int]] = {}
+        trial = Balancer(self.config)
+        trial.tables.clock[0] = 1
+        for port in range(first, first + 1000):
+            packet = Packet(compose.tcp_frame(source=f"{CLIENT}:{port}", destination=f"{self.plan.vip}:80"))
+            core.handle(packet, trial.tables, core.ALL_MODES)
+            found.setdefault(int.from_bytes(bytes(packet)[:6], "big"), []).append(port)
+            if len(found) == len(BACKENDS) and min(map(len, found.values())) >= EACH:
+                break
+        return sorted(port for ports in found.values() for port in ports[:EACH])
+
+    # ---- mending
+    def do(self, steps: Iterable[tuple[str, str]]) -> None:
+        """Carry out (host, line) steps, as `commands` reads them. ValueError, or OSError with the kernel's words."""
+        for host, line in steps:
+            command = parse(line)
+            check_place(host, command, self.hosts, self.configured)
+            if command.kind == "ethernet":
+                self.configured[command.address] = command.mac
+                self.running.restart()
+            else:
+                self.hosts[host].run(carry_out, command)
+
+    def fetch(self) -> dict[int, str]:
+        """Who answers each of a few HTTP requests, by the client's port: a backend's name or what went wrong."""
+        return self.client.run(ask_all, self.plan.vip, self._ports(40000), LONGER)
+
+    def flows(self) -> bool:
+        """Do all requests reach a backend, both backends some, and by way of the balancer?"""
+        before = self.running.reasons().get("forwarded", 0)
+        answers = self.fetch()
+        handled = self.running.reasons().get("forwarded", 0) - before
+        return set(answers.values()) == set(BACKENDS) and handled >= 2 * len(answers)
+
+
+# ---------------------------------------------------------------------------------------------------- the balancer
+class Balanced:
+    """The balancer of a network, in the kernel or in a process of its host."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._stack = ExitStack()
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def reasons(self) -> dict[str, int]:
+        """How many packets met their end for which reason, since the last start."""
+        raise NotImplementedError
+
+    def restart(self) -> None:
+        """With the configuration as it is now."""
+        self._stack.close()
+        self.start()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+class ByXdp(Balanced):
+    """In the kernel."""
+
+    def start(self) -> None:
+        with self.network.balancer.inside():
+            self._lb = self._stack.enter_context(InKernel(self.network.config))
+            self._stack.enter_context(self._lb.attach("eth0"))
+
+    def reasons(self) -> dict[str, int]:
+        return self._lb.reasons()
+
+
+class ByAfPacket(Balanced):
+    """In user space."""
+
+    def start(self) -> None:
+        self._talk, there = socket.socketpair()
+        with there:
+            self._stack.callback(self._talk.close)
+            task: Task[None] = self._stack.enter_context(
+                self.network.balancer.start(balance, self.network.config, there)
+            )
+        self._talk.settimeout(COMPILING)
+        if not self._talk.recv(1):
+            task.result()
+
+    def reasons(self) -> dict[str, int]:
+        self._talk.send(b"?")
+        counted: dict[str, int] = json.loads(self._talk.recv(1 << 16))
+        return counted
+
+
+def balanced(network: Network) -> Balanced:
+    """The balancer that this machine can run."""
+    if machine().tier >= 2 and not network.net.rootless and _is_root(network.balancer):
+        network.balancer.xdp_ready()
+        return ByXdp(network)
+    return ByAfPacket(network)
+
+
+def _is_root(host: Host) -> bool:
+    try:
+        with host.inside():
+            return True
+    except PermissionError:
+        return False
+
+
+def balance(config: Config, talk: socket.socket) -> None:
+    """In the balancer's host: balance until stopped, and tell counters to whoever asks."""
+    with AfPacket("eth0") as driver, DataPlane(config, driver) as lb:
+        talk.send(b"!")
+        while talk.recv(1):
+            talk.send(json.dumps(lb.reasons()).encode())
+
+
+# -------------------------------------------------------------------------------------------------- inside a host
+def knock(vip: str, ports: Sequence[int], patience: float) -> dict[int, bool]:
+    """Connect from each port and hang up: which of them were answered."""
+
+    async def one(port: int) -> bool:
+        with socket.socket() as mouth:
+            mouth.setblocking(False)
+            mouth.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            mouth.bind((CLIENT, port))
+            with suppress(OSError):  # TimeoutError is one
+                await asyncio.wait_for(asyncio.get_running_loop().sock_connect(mouth, (vip, 80)), patience)
+                return True
+            return False
+
+    async def all_of_them() -> list[bool]:
+        return await asyncio.gather(*map(one, ports))
+
+    return dict(zip(ports, asyncio.run(all_of_them()), strict=True))
+
+
+def ask_all(vip: str, ports: Sequence[int], patience: float) -> dict[int, str]:
+    """A request from each port: the name of who answered, or of the error."""
+
+    async def one(port: int) -> str:
+        try:
+            async with asyncio.timeout(patience):
+                reader, writer = await asyncio.open_connection(vip, 80, local_addr=(CLIENT, port))
+                writer.write(b"GET / HTTP/1.1\r\nhost: lab\r\nconnection: close\r\n\r\n")
+                said = (await reader.read()).partition(b"\r\n\r\n")[2]
+                writer.transport.abort()
+                return str(json.loads(said)["backend"])
+        except (OSError, ValueError) as error:
+            return type(error).__name__
+
+    async def all_of_them() -> list[str]:
+        return await asyncio.gather(*map(one, ports))
+
+    return dict(zip(ports, asyncio.run(all_of_them()), strict=True))
+
+
+def touch(address: str) -> None:
+    """Have the kernel ask for an address by ARP; what becomes of the datagram does not matter."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mouth:
+        mouth.sendto(b"", (address, 9))
+    deadline = time.monotonic() + 5
+    while all(address not in known for known in neighbours().values()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def read() -> tuple[dict[str, list[str]], dict[str, dict[str, str]], dict[str, int], dict[str, int]]:
+    """This host's addresses, neighbours, settings and counters."""
+    return addresses(), neighbours(), settings(), nstat()
+
+
+def addresses() -> dict[str, list[str]]:
+    """IPv4 addresses by interface (netdevice(7))."""
+    room = create_string_buffer(64 * IFREQ)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        answer = fcntl.ioctl(control, SIOCGIFCONF, struct.pack("iPx", len(room), addressof(room)).ljust(16, b"\0"))
+    found: dict[str, list[str]] = {}
+    for at in range(0, struct.unpack_from("i", answer)[0], IFREQ):
+        name = room.raw[at : at + 16].split(b"\0")[0].decode()
+        found.setdefault(name, []).append(socket.inet_ntoa(room.raw[at + 20 : at + 24]))
+    return found
+
+
+def neighbours() -> dict[str, dict[str, str]]:
+    """What is known by ARP, by interface; what was asked for in vain is left out."""
+    found: dict[str, dict[str, str]] = {}
+    for line in Path("/proc/net/arp").read_text().splitlines()[1:]:
+        address, _, flags, mac, _, interface = line.split()
+        if int(flags, 16):
+            found.setdefault(interface, {})[address] = mac
+    return found
+
+
+def settings() -> dict[str, int]:
+    """The three settings of this lab, for all and for each interface."""
+    scopes = sorted(path.name for path in Path("/proc/sys/net/ipv4/conf").iterdir())
+    return {
+        f"{scope}.{name}": int(links.sysctl(f"net/ipv4/conf/{scope}/{name}"))
+        for scope in scopes
+        if scope == "all" or scope.startswith("eth")
+        for name in NAMES
+    }
+
+
+def nstat() -> dict[str, int]:
+    """The counters of `COUNTED`."""
+    found = {}
+    for file in ("/proc/net/snmp", "/proc/net/netstat"):
+        lines = [line.split() for line in Path(file).read_text().splitlines()]
+        for names, values in zip(lines[::2], lines[1::2], strict=True):
+            found.update(
+                {names[0][:-1] + name: int(value) for name, value in zip(names[1:], values[1:], strict=True)}
+            )
+    return {name: found[name] for name in COUNTED}
+
+
+def carry_out(command: Command) -> None:
+    """One command, in its host."""
+    kind, address, interface, _, name, value = command
+    if kind == "set":
+        links.sysctl(f"net/ipv4/conf/{interface}/{name}", value)
+    elif kind == "add":
+        rtnetlink.add_address(interface, ip_interface(address))
+    else:
+        rtnetlink.delete_neighbour(ip_address(address), interface)
+
+
+def remove_address(interface: str, address: str) -> None:
+    rtnetlink.delete_address(interface, ip_interface(address))
+
+
+def _flipped(ear: Capture, flip: bool) -> list[Frame]:
+    """IPv4 and ARP frames of a capture; from the cable's other end, in is out."""
+    other = {"in": "out", "out": "in"}
+    return [
+        Frame(other[one.way] if flip else one.way, one.frame)
+        for one in ear.frames()
+        if one.frame[12:14] in (b"\x08\x00", b"\x08\x06")
+    ]
