@@ -38,7 +38,7 @@ class Command(NamedTuple):
     interface: str = ""
     mac: str = ""
     name: str = ""
-    value: int = 0
+    value: str = ""
 
 
 def parse(line: str) -> Command:
@@ -49,7 +49,7 @@ def parse(line: str) -> Command:
             parts = found.groupdict()
             if "address" in parts:
                 ip_address(parts["address"])
-            return Command(kind, **parts | ({"value": int(parts["value"])} if "value" in parts else {}))
+            return Command(kind, **parts)
     raise ValueError(f"no command of this lab: {str(line)[:60]!r}. There are: {'; '.join(SAMPLES)}")
 
 
@@ -60,7 +60,7 @@ def applied(readings: Readings, command: Command) -> Readings:
     if interface not in known:
         raise ValueError(f"Cannot find device {interface!r}")
     if kind == "set":
-        return replace(readings, settings=readings.settings | {f"{interface}.{name}": value})
+        return replace(readings, settings=readings.settings | {f"{interface}.{name}": int(value)})
     if kind == "add":
         there = readings.addresses.get(interface, [])
         if address in there:

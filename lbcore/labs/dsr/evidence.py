@@ -20,12 +20,12 @@ from lbcore.measure.facts import facts
 from lbcore.measure.recorded import Recorded
 
 FILE = Path(__file__).parents[3] / "labs" / "recorded" / "dsr.json"
-COMMAND = "python -m lbcore.labs.dsr.evidence"
+COMMAND = "python -c 'from lbcore.labs.dsr.evidence import record; record()'"
 LIVE = "seen on this machine, just now"
 SEEDS = tuple(range(24))
 """Of the recorded networks."""
 PLACES = ("client", "router", "balancer", "b1", "b2", "back")
-"""Where frames were captured: the interfaces towards the segment, the client's own, and the router's on the way back."""
+"""Where frames were captured: at the client, on the segment's interfaces, and at the router on the way back."""
 
 
 class Frame(NamedTuple):
@@ -51,15 +51,16 @@ class Readings:
     counters: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evidence:
     """One network, seen while a client tried to connect.
 
     hosts: "client", "router", "balancer", "b1", "b2". backends: the balancer's configuration, address to Ethernet
     address. reasons: what became of the packets that it handled. frames: by `PLACES`. answered: by the client's port.
-    label: from where this is.
+    name: "network 7". label: from where this is.
     """
 
+    name: str
     vip: str
     hosts: dict[str, Readings]
     backends: dict[str, str]
@@ -67,6 +68,11 @@ class Evidence:
     frames: dict[str, list[Frame]]
     answered: dict[int, bool]
     label: str = LIVE
+
+    def __repr__(self) -> str:
+        came, tried = sum(self.answered.values()), len(self.answered)
+        handled = self.reasons.get("forwarded", 0)
+        return f"<{self.name}: {self.vip}, {came} of {tried} connections, {handled} packets forwarded>"
 
 
 class Exhibit(NamedTuple):
@@ -115,7 +121,3 @@ def record(seeds: Sequence[int] = SEEDS, path: Path = FILE) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f'{{"origin": {json.dumps(origin)},\n"networks": [\n{lines}\n]}}\n')
     return path
-
-
-if __name__ == "__main__":
-    print(record())

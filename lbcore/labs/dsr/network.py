@@ -30,10 +30,9 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from ctypes import addressof, create_string_buffer
-from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from lbcore.l4 import core
 from lbcore.l4.config import Backend, Balancer, Config, Service
@@ -42,7 +41,7 @@ from lbcore.l4.drivers.af_packet import AfPacket
 from lbcore.l4.xdp import InKernel
 from lbcore.labs.dsr.commands import Command, check_place, parse
 from lbcore.labs.dsr.evidence import LIVE, PLACES, Evidence, Frame, Readings
-from lbcore.labs.dsr.plan import Plan
+from lbcore.labs.dsr.plan import STOCK, Plan
 from lbcore.testbed import backends, links, rtnetlink, traffic
 from lbcore.testbed.capabilities import machine
 from lbcore.testbed.capture import Capture
@@ -66,19 +65,24 @@ SIOCGIFCONF, IFREQ = 0x8912, 40  # linux/sockios.h; bytes of a struct ifreq
 
 
 class Network:
-    """Client, router, balancer and two backends. settings: made on both backends before the plan's mistake."""
+    """Client, router, balancer and two backends.
 
-    def __init__(self, plan: Plan, *, prepared: bool = True) -> None:
-        self.plan, self.prepared = plan, prepared
+    prepared: False leaves the backends as they came, and the place of the balancer empty. rootless: as for `Topology`.
+    """
+
+    def __init__(self, plan: Plan, *, prepared: bool = True, rootless: bool | None = None) -> None:
+        self.plan, self.prepared, self.rootless = plan, prepared, rootless
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         try:
-            self.net = self._stack.enter_context(Topology())
+            self.net = self._stack.enter_context(Topology(rootless=self.rootless))
             self._build()
             if self.prepared:
-                self.make_sound()
+                self._prepare()
                 self._break()
+            else:
+                self._as_they_came()
         except BaseException:
             self._stack.close()
             raise
@@ -97,7 +101,9 @@ class Network:
         here = [(self.hosts[name], f"{address}/24") for name, address in ADDRESSES.items()]
         self.switch = net.switch("segment", (self.router, "10.0.0.1/24"), *here)
         net.switch(
-            "back", (self.router, "10.1.0.1/24"), *[(self.hosts[b], f"10.1.0.{n}/24") for n, b in enumerate(BACKENDS, 11)]
+            "back",
+            (self.router, "10.1.0.1/24"),
+            *[(self.hosts[b], f"10.1.0.{n}/24") for n, b in enumerate(BACKENDS, 11)],
         )
         self.client.route("default", via="198.51.100.1")
         self.router.route(f"{vip}/32", interface="eth1")
@@ -107,11 +113,16 @@ class Network:
         self.balancer.address(f"{vip}/32", "eth0")
         self.configured = {ADDRESSES[name]: self.hosts[name].interfaces["eth0"].mac for name in BACKENDS}
 
-    def make_sound(self) -> None:
+    def _prepare(self) -> None:
         """The backends as they should be (the test-bed's hosts keep silent by themselves), and the balancer running."""
         for name in BACKENDS:
             self.hosts[name].vip(self.plan.vip)
         self.running: Balanced = self._stack.enter_context(balanced(self))
+
+    def _as_they_came(self) -> None:
+        for name in BACKENDS:
+            for setting, value in STOCK.items():
+                self._set(name, setting, value)
 
     def _break(self) -> None:
         plan = self.plan
@@ -154,6 +165,7 @@ class Network:
             time.sleep(0.05)
             frames = {place: _flipped(ear, place == "balancer") for place, ear in ears.items()}
         return Evidence(
+            name=f"network {self.plan.seed}",
             vip=self.plan.vip,
             hosts={name: self._readings(host, before[name]) for name, host in self.hosts.items()},
             backends=dict(self.configured),
@@ -192,6 +204,16 @@ class Network:
                 break
         return sorted(port for ports in found.values() for port in ports[:EACH])
 
+    def claims(self, name: str) -> bool:
+        """Does a backend answer on the segment, when the router asks for the virtual address by ARP?"""
+        port = self.router.interfaces["eth1"]
+        question = arp_question(port.mac, port.ip, self.plan.vip)
+        with self.router.packet_socket("eth1") as mouth, self._ear(name) as ear:
+            mouth.send(question)
+            ear.wait(lambda frames: any(question == one.frame for one in frames))
+            time.sleep(0.02)
+            return any(one.way == "out" and one.frame[20:22] == b"\0\2" for one in ear.frames())
+
     # ---- mending
     def do(self, steps: Iterable[tuple[str, str]]) -> None:
         """Carry out (host, line) steps, as `commands` reads them. ValueError, or OSError with the kernel's words."""
@@ -204,9 +226,9 @@ class Network:
             else:
                 self.hosts[host].run(carry_out, command)
 
-    def fetch(self) -> dict[int, str]:
+    def fetch(self, ports: Sequence[int] = ()) -> dict[int, str]:
         """Who answers each of a few HTTP requests, by the client's port: a backend's name or what went wrong."""
-        return self.client.run(ask_all, self.plan.vip, self._ports(40000), LONGER)
+        return self.client.run(ask_all, self.plan.vip, ports or self._ports(40000), LONGER)
 
     def flows(self) -> bool:
         """Do all requests reach a backend, both backends some, and by way of the balancer?"""
@@ -278,7 +300,7 @@ class ByAfPacket(Balanced):
 
 def balanced(network: Network) -> Balanced:
     """The balancer that this machine can run."""
-    if machine().tier >= 2 and not network.net.rootless and _is_root(network.balancer):
+    if machine().tier >= 2 and network.rootless is not True and _is_root(network.balancer):
         network.balancer.xdp_ready()
         return ByXdp(network)
     return ByAfPacket(network)
@@ -349,6 +371,13 @@ def touch(address: str) -> None:
         time.sleep(0.01)
 
 
+def arp_question(mac: str, sender: str, target: str) -> bytes:
+    """Who has `target`? A whole frame (RFC 826)."""
+    source = bytes.fromhex(mac.replace(":", ""))
+    head = b"\xff" * 6 + source + b"\x08\x06" + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
+    return head + source + socket.inet_aton(sender) + bytes(6) + socket.inet_aton(target)
+
+
 def read() -> tuple[dict[str, list[str]], dict[str, dict[str, str]], dict[str, int], dict[str, int]]:
     """This host's addresses, neighbours, settings and counters."""
     return addresses(), neighbours(), settings(), nstat()
@@ -393,9 +422,7 @@ def nstat() -> dict[str, int]:
     for file in ("/proc/net/snmp", "/proc/net/netstat"):
         lines = [line.split() for line in Path(file).read_text().splitlines()]
         for names, values in zip(lines[::2], lines[1::2], strict=True):
-            found.update(
-                {names[0][:-1] + name: int(value) for name, value in zip(names[1:], values[1:], strict=True)}
-            )
+            found.update({names[0][:-1] + name: int(value) for name, value in zip(names[1:], values[1:], strict=True)})
     return {name: found[name] for name in COUNTED}
 
 

@@ -27,6 +27,12 @@ DECOYS = (
     ("b1", "eth1.rp_filter", 1),
     ("b2", "eth1.rp_filter", 1),
 )
+STOCK = {
+    f"{scope}.{name}": value
+    for name, value in {"rp_filter": 1, "arp_ignore": 0, "arp_announce": 0}.items()
+    for scope in ("all", "eth0", "eth1")
+}
+"""A backend as it came: a strict filter everywhere, and ARP as Linux has it."""
 Setting = tuple[str, str, int]
 """Host, setting below net/ipv4/conf with a dot, value."""
 
