@@ -159,11 +159,13 @@ labs.dsr.hops(happy)
 #
 # ## Exercise 3 · The diagnosis
 #
-# The same as data. `evidence.hosts["b1"]` has `.addresses["lo"]` (a list), `.ethernet["eth0"]`,
-# `.neighbours["eth0"]` (address to Ethernet address), `.settings["all.rp_filter"]`, and `.counters`: how much
-# `"TcpExtIPReversePathFilter"`, `"IpInAddrErrors"`, `"TcpPassiveOpens"` and `"IpInReceives"` grew. `evidence` has `.vip`,
-# `.backends` (the balancer's configuration: address to Ethernet address), `.reasons` (what it did with packets),
-# `.answered` (port: whether connected) and `.frames["b1"]`, a list of `(way, data)`.
+# The same as data. `evidence` has
+#
+# - `.vip`; `.backends`, the balancer's configuration (address to Ethernet address); `.reasons`, what it did with packets;
+# - `.answered` (client's port: connected or not); `.frames["b1"]`, a list of `(way, data)` for each hop;
+# - `.hosts["b1"]`, and there `.addresses["lo"]` (a list), `.ethernet["eth0"]`, `.neighbours["eth0"]` (address to Ethernet
+#   address), `.settings["all.rp_filter"]`, and `.counters`: by how much `"TcpExtIPReversePathFilter"`,
+#   `"IpInAddrErrors"`, `"TcpPassiveOpens"` and `"IpInReceives"` grew.
 #
 # Give back the mistake and who makes it. A setting that harms nobody is no mistake.
 
@@ -264,8 +266,9 @@ labs.dsr.mend(diagnosis, repair)
 # **Everything works, and one backend has all the load. What do you look at first?**
 # <details><summary>Answer</summary>
 #
-# Whether the balancer sees the traffic at all. If its counters stand still, the router's neighbour entry for the virtual
-# address says who gets it: a backend that answered ARP. Mending that backend is half of it: the router remembers.
+# Whether the balancer sees the traffic at all. If its counters stand still, the router's neighbour entry for the
+# virtual address says who gets it: a backend that answered ARP. Mending that backend is half of it: the router
+# remembers.
 #
 # </details>
 #
