@@ -161,10 +161,10 @@ labs.dsr.hops(happy)
 #
 # The same as data. `evidence` has
 #
-# - `.vip`; `.backends`, the balancer's configuration (address to Ethernet address); `.reasons`, what it did with packets;
+# - `.vip`; `.backends`, the balancer's configuration (address to Ethernet address); `.reasons`, what became of packets;
 # - `.answered` (client's port: connected or not); `.frames["b1"]`, a list of `(way, data)` for each hop;
-# - `.hosts["b1"]`, and there `.addresses["lo"]` (a list), `.ethernet["eth0"]`, `.neighbours["eth0"]` (address to Ethernet
-#   address), `.settings["all.rp_filter"]`, and `.counters`: by how much `"TcpExtIPReversePathFilter"`,
+# - `.hosts["b1"]`, and there `.addresses["lo"]` (a list), `.ethernet["eth0"]`, `.neighbours["eth0"]` (address to
+#   Ethernet address), `.settings["all.rp_filter"]`, and `.counters`: by how much `"TcpExtIPReversePathFilter"`,
 #   `"IpInAddrErrors"`, `"TcpPassiveOpens"` and `"IpInReceives"` grew.
 #
 # Give back the mistake and who makes it. A setting that harms nobody is no mistake.

@@ -36,17 +36,13 @@ from typing import Self
 
 from lbcore.l4 import core
 from lbcore.l4.config import Backend, Balancer, Config, Service
-from lbcore.l4.data_plane import DataPlane
-from lbcore.l4.drivers.af_packet import AfPacket
-from lbcore.l4.xdp import InKernel
 from lbcore.labs.dsr.commands import Command, check_place, parse
 from lbcore.labs.dsr.evidence import LIVE, PLACES, Evidence, Frame, Readings
 from lbcore.labs.dsr.plan import STOCK, Plan
+from lbcore.measure.balanced import balanced
 from lbcore.testbed import backends, links, rtnetlink, traffic
-from lbcore.testbed.capabilities import machine
 from lbcore.testbed.capture import Capture
 from lbcore.testbed.hosts import Host, Topology
-from lbcore.testbed.namespaces import Task
 from lbcore.wire import compose
 from lbcore.wire.seam import Frame as Packet
 
@@ -60,7 +56,6 @@ EACH = 3
 """Connections to each backend."""
 PATIENCE, LONGER = 0.7, 3.0
 """Seconds that a client waits: less than TCP's first repetition of a SYN; and for a network that should work."""
-COMPILING = 240.0
 SIOCGIFCONF, IFREQ = 0x8912, 40  # linux/sockios.h; bytes of a struct ifreq
 
 
@@ -117,7 +112,7 @@ class Network:
         """The backends as they should be (the test-bed's hosts keep silent by themselves), and the balancer running."""
         for name in BACKENDS:
             self.hosts[name].vip(self.plan.vip)
-        self.running: Balanced = self._stack.enter_context(balanced(self))
+        self.running = self._stack.enter_context(balanced(self.balancer, lambda: self.config))
 
     def _as_they_came(self) -> None:
         for name in BACKENDS:
@@ -236,90 +231,6 @@ class Network:
         answers = self.fetch()
         handled = self.running.reasons().get("forwarded", 0) - before
         return set(answers.values()) == set(BACKENDS) and handled >= 2 * len(answers)
-
-
-# ---------------------------------------------------------------------------------------------------- the balancer
-class Balanced:
-    """The balancer of a network, in the kernel or in a process of its host."""
-
-    def __init__(self, network: Network) -> None:
-        self.network = network
-        self._stack = ExitStack()
-
-    def start(self) -> None:
-        raise NotImplementedError
-
-    def reasons(self) -> dict[str, int]:
-        """How many packets met their end for which reason, since the last start."""
-        raise NotImplementedError
-
-    def restart(self) -> None:
-        """With the configuration as it is now."""
-        self._stack.close()
-        self.start()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-
-class ByXdp(Balanced):
-    """In the kernel."""
-
-    def start(self) -> None:
-        with self.network.balancer.inside():
-            self._lb = self._stack.enter_context(InKernel(self.network.config))
-            self._stack.enter_context(self._lb.attach("eth0"))
-
-    def reasons(self) -> dict[str, int]:
-        return self._lb.reasons()
-
-
-class ByAfPacket(Balanced):
-    """In user space."""
-
-    def start(self) -> None:
-        self._talk, there = socket.socketpair()
-        with there:
-            self._stack.callback(self._talk.close)
-            task: Task[None] = self._stack.enter_context(
-                self.network.balancer.start(balance, self.network.config, there)
-            )
-        self._talk.settimeout(COMPILING)
-        if not self._talk.recv(1):
-            task.result()
-
-    def reasons(self) -> dict[str, int]:
-        self._talk.send(b"?")
-        counted: dict[str, int] = json.loads(self._talk.recv(1 << 16))
-        return counted
-
-
-def balanced(network: Network) -> Balanced:
-    """The balancer that this machine can run."""
-    if machine().tier >= 2 and network.rootless is not True and _is_root(network.balancer):
-        network.balancer.xdp_ready()
-        return ByXdp(network)
-    return ByAfPacket(network)
-
-
-def _is_root(host: Host) -> bool:
-    try:
-        with host.inside():
-            return True
-    except PermissionError:
-        return False
-
-
-def balance(config: Config, talk: socket.socket) -> None:
-    """In the balancer's host: balance until stopped, and tell counters to whoever asks."""
-    with AfPacket("eth0") as driver, DataPlane(config, driver) as lb:
-        talk.send(b"!")
-        while talk.recv(1):
-            talk.send(json.dumps(lb.reasons()).encode())
 
 
 # -------------------------------------------------------------------------------------------------- inside a host
