@@ -399,9 +399,50 @@ show.table(rows, ("flood and defence", "good requests answered", "packets of the
 # where addresses are forged: each stranger has a full bucket. Cookies know nothing, and need not. But with cookies the
 # flood still crosses the balancer, and each of its packets gets an answer. At two thousand a second nobody notices.
 #
+# ## How large must it be?
+#
+# Two thousand was generous. Without cookies, Linux keeps the last quarter of the backlog for clients that it has met
+# before ([tcp_conn_request](https://github.com/torvalds/linux/blob/master/net/ipv4/tcp_input.c)), so two backends have
+# room for 96 strangers. Each flood below is 0.3 seconds ahead of the good clients, who then ask for half a second.
+
+# %%
+show.predict(
+    "From which flood on will the last of these good clients find no place?",
+    answer=120,
+    tolerance=40,
+    unit="SYNs/s",
+    why="96 places within 0.8 seconds. Who has a minute needs two SYNs a second.",
+)
+
+# %% tags=["nbval-ignore-output"]
+curve = measure.live_or_recorded("under-attack-curve", 2, under_fire.curve)
+rates, *lines = curve.samples.values()
+assert min(lines[1]) > 60 and max(lines[0][-2:]) < 40 < lines[0][0]
+print(curve.label)
+
+# %% tags=["nbval-ignore-output"]
+fig, ax = show.figure(height=3.2)
+for name, line in zip(under_fire.CURVES, lines, strict=True):
+    ax.plot(rates, line, label=name)
+ax.set_xscale("symlog", linthresh=100, linscale=0.5)
+ax.set_xticks(rates, [f"{rate:,.0f}" for rate in rates])
+ax.set(xlabel="flood (SYNs a second)", ylabel="good requests answered (%)")
+ax.legend(title="the balancer", frameon=False)
+show.finish(
+    fig,
+    title="The flood that closes the shop is a small one; dropped early it goes unnoticed",
+    alt="Good requests answered against the flood's rate, from none to thousands a second. With nothing done the line "
+    "falls to zero between one hundred and some hundred SYNs a second; with the flood dropped early it stays flat.",
+)
+
+# %% [markdown]
+# The cliff stands where the places are used up while we look; look for a minute, and it stands at two a second, as the
+# model above has it. A drop at the balancer moves no cliff: the backends never hear of the flood. What is left is the
+# price of dropping.
+#
 # ## Where early drop pays
 #
-# At a few million a second they do. The previous chapter measured the price of a packet by where it ends. What
+# At a few million a second somebody does. The previous chapter measured the price of a packet by where it ends. What
 # is left of a processor when a flood has been paid for?
 
 # %%

@@ -57,7 +57,7 @@ def balancer(guard: Guard) -> Callable[[Sequence[tuple[str, str]]], InKernel]:
     return make
 
 
-def outcome(case: Case, *, arena: Arena, flood_rate: float = 2000.0, seconds: float = 0.6) -> Outcome:
+def outcome(case: Case, *, arena: Arena, flood_rate: float = 2000.0, seconds: float = 0.5) -> Outcome:
     """Good clients for so many seconds, in one of the cases."""
     ports = np.arange(len(case.senders)).astype(np.uint16) | np.uint16(1024)
     flood = [row.tobytes() for row in forged(syn(f"{VIP}:{PORT}"), case.senders, ports)]
