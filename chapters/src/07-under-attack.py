@@ -147,8 +147,6 @@ show.source(choose.choose)
 pool = [Backend(f"10.0.0.{i}", ethernet=f"02:00:00:00:00:{i:02x}") for i in range(1, 11)]
 shop = [Service("203.0.113.80", 80, "tcp", "dsr", pool)]
 clients, strangers = Crowd.of("10.128.0.0/9", 1000), Crowd.of("198.18.0.0/15", 1_000_000, seed=1)
-
-# %%
 forwarder = Forwarder(Config(shop, ring_size=1031, flows=4096))
 before = clients.connect(forwarder, VIP, SECOND)
 tables = forwarder.balancer.tables
@@ -199,8 +197,6 @@ f"moved: {(went != before).sum()} of 1000"
 forgetful = Forwarder(Config(shop, ring_size=1031, flows=4096))
 for lb in (forwarder, forgetful):
     lb.balancer.set_state("10.0.0.1", DRAINING)
-
-# %%
 kept, lost = (clients.send(lb, ack(VIP), 4 * SECOND) for lb in (forwarder, forgetful))
 assert (kept == before).all() and (lost[before == 1] != 1).all()
 print(f"remembered: {(kept != before).sum()} moved; forgotten: {(lost != before).sum()} moved")
@@ -233,8 +229,6 @@ weak = Forwarder(Config(shop, ring_size=1031, flows=4096))
 clients.connect(weak, VIP, SECOND)
 for start in range(0, 40_000, 250):
     strangers.part(start, start + 250).connect(weak, VIP, 2 * SECOND + start)
-
-# %%
 weak.balancer.set_state("10.0.0.1", DRAINING)
 gone = clients.send(weak, ack(VIP), 4 * SECOND) != before
 assert gone[before == 1].all()
@@ -416,21 +410,22 @@ show.predict(
 
 # %% tags=["nbval-ignore-output"]
 curve = measure.live_or_recorded("under-attack-curve", 2, under_fire.curve)
-rates, *lines = curve.samples.values()
+floods, *lines = curve.samples.values()
 assert min(lines[1]) > 60 and max(lines[0][-2:]) < 40 < lines[0][0]
 print(curve.label)
 
 # %% tags=["nbval-ignore-output"]
 fig, ax = show.figure(height=3.2)
 for name, line in zip(under_fire.CURVES, lines, strict=True):
-    ax.plot(rates, line, label=name)
+    ax.plot(floods, line, label=name)
 ax.set_xscale("symlog", linthresh=100, linscale=0.5)
-ax.set_xticks(rates, [f"{rate:,.0f}" for rate in rates])
+ax.set_xticks(floods, [f"{flood:,.0f}" for flood in floods])
+ax.minorticks_off()
 ax.set(xlabel="flood (SYNs a second)", ylabel="good requests answered (%)")
 ax.legend(title="the balancer", frameon=False)
 show.finish(
     fig,
-    title="The flood that closes the shop is a small one; dropped early it goes unnoticed",
+    title="A small flood closes the shop, and dropped early it does not",
     alt="Good requests answered against the flood's rate, from none to thousands a second. With nothing done the line "
     "falls to zero between one hundred and some hundred SYNs a second; with the flood dropped early it stays flat.",
 )
