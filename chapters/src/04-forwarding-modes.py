@@ -251,6 +251,8 @@ ends(received(hopeful.walk()))
 # [`ipvsadm`](https://git.kernel.org/pub/scm/utils/kernel/ipvsadm/ipvsadm.git) refuses the idea quietly: for direct
 # routing and tunnels it replaces a server's port by the service's.
 #
+# [Lab 03](../labs/03-dsr-in-namespaces.ipynb) has you set up such a network, and then find the one mistake in others.
+#
 # ## What DSR saves
 #
 # "It takes 90 % off the balancer." Of what? It removes the packets *to* the client, and no others. So everything

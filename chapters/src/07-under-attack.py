@@ -422,12 +422,12 @@ ax.set_xscale("symlog", linthresh=100, linscale=0.5)
 ax.set_xticks(floods, [f"{flood:,.0f}" for flood in floods])
 ax.minorticks_off()
 ax.set(xlabel="flood (SYNs a second)", ylabel="good requests answered (%)")
-ax.legend(title="the balancer", frameon=False)
+ax.legend(title="the flood is", frameon=False)
 show.finish(
     fig,
-    title="A small flood closes the shop, and dropped early it does not",
-    alt="Good requests answered against the flood's rate, from none to thousands a second. With nothing done the line "
-    "falls to zero between one hundred and some hundred SYNs a second; with the flood dropped early it stays flat.",
+    title="A small flood closes the shop, unless it is dropped early",
+    alt="Good requests answered against the flood's rate, from none to thousands a second. Let through, the flood brings the line "
+    "to zero between one hundred and some hundred SYNs a second; dropped early, it leaves the line flat.",
 )
 
 # %% [markdown]

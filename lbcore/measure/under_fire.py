@@ -23,7 +23,7 @@ FOUR = np.resize(senders("192.0.2.0/24", 4, np.random.default_rng(4)), 20_000)
 
 
 RATES = (0.0, 100.0, 200.0, 800.0, 3200.0)
-CURVES = {"nothing done": "forged, nothing done", "dropped early": "forged, a block list"}
+CURVES = {"let through": "forged, nothing done", "dropped early": "forged, a block list"}
 """Names of lines, and their cases."""
 
 
