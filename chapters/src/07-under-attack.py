@@ -426,8 +426,8 @@ ax.legend(title="the flood is", frameon=False)
 show.finish(
     fig,
     title="A small flood closes the shop, unless it is dropped early",
-    alt="Good requests answered against the flood's rate, from none to thousands a second. Let through, the flood brings the line "
-    "to zero between one hundred and some hundred SYNs a second; dropped early, it leaves the line flat.",
+    alt="Good requests answered against the flood's rate, from none to thousands a second. Let through, the flood "
+    "brings the line to zero between one hundred and some hundred SYNs a second; dropped early, it leaves it flat.",
 )
 
 # %% [markdown]
@@ -437,8 +437,8 @@ show.finish(
 #
 # ## Where early drop pays
 #
-# At a few million a second somebody does. The previous chapter measured the price of a packet by where it ends. What
-# is left of a processor when a flood has been paid for?
+# Dropping has a price, too, and at a few million packets a second it shows. The previous chapter measured what a packet
+# costs by where it ends. What is left of a processor when a flood has been paid for?
 
 # %%
 bench = measure.load("xdp")
