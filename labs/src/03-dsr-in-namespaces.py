@@ -221,7 +221,7 @@ def repair(evidence: labs.dsr.Evidence, fault: str, host: str) -> list[tuple[str
     if fault == "arp":
         quiet = (host, "sysctl -w net.ipv4.conf.all.arp_ignore=1")
         return [quiet, ("router", f"ip neigh del {evidence.vip} dev eth1")]
-    own = {host.addresses["eth0"][0]: host.ethernet["eth0"] for host in evidence.hosts.values()}
+    own = {one.addresses["eth0"][0]: one.ethernet["eth0"] for one in evidence.hosts.values()}
     wrong = [address for address, mac in evidence.backends.items() if mac != own[address]]
     return [("balancer", f"ethernet {address} {own[address]}") for address in wrong]
     ### END SOLUTION

@@ -74,10 +74,8 @@ def real_traffic(readdress: Any, backend: Any) -> Verdict:
         return Verdict("claims", f"{' and '.join(talkative)} answered the router's ARP question for {where.vip}.")
     if set(counts) != set(BACKENDS):
         return Verdict("lost", f"Six requests, and this is what the client got: {dict(counts)}.")
-    return Verdict(
-        RIGHT,
-        f"Six pages through your balancer: {counts['b1']} from b1, {counts['b2']} from b2, none of them through it.",
-    )
+    pages = f"{counts['b1']} pages from b1 and {counts['b2']} from b2"
+    return Verdict(RIGHT, f"Six requests through your balancer, {pages}; none of them came back through it.")
 
 
 def stopped(task: Task[None]) -> str:

@@ -60,11 +60,14 @@ def hops(evidence: Evidence) -> Table:
     rows = []
     for place in PLACES:
         seen = Counter((kind(one.data, evidence.vip), one.way) for one in evidence.frames[place])
-        cells = [f"{seen[what, 'in'] or '-'} / {seen[what, 'out'] or '-'}" for what in KINDS[:4]]
+        cells = [
+            ", ".join(f"{seen[what, way]} {way}" for way in ("in", "out") if seen[what, way]) for what in KINDS[:4]
+        ]
         rows.append((WHERE[place], *cells))
-    columns = ("in / out at", *KINDS[:2], *[f"{what} for the VIP" for what in KINDS[2:4]])
+    columns = ("at", *KINDS[:2], *[f"{what} for the VIP" for what in KINDS[2:4]])
     came = f"{sum(evidence.answered.values())} of {len(evidence.answered)} connections"
-    return Table(columns, tuple(rows), f"{evidence.name}, {came}; balancer: {evidence.reasons}. {evidence.label}")
+    told = ", ".join(f"{count} {reason}" for reason, count in evidence.reasons.items())
+    return Table(columns, tuple(rows), f"{evidence.name}, {came}; the balancer counts {told}; {evidence.label}")
 
 
 def capture(evidence: Evidence, place: str, most: int = 12) -> Table:
@@ -75,7 +78,7 @@ def capture(evidence: Evidence, place: str, most: int = 12) -> Table:
     for way, data in evidence.frames[place][:most]:
         to, source = (owners.get(mac, f"{mac}, nobody's") for mac in (data[:6].hex(":"), data[6:12].hex(":")))
         rows.append((way, source, to, summary(data).partition(" / ")[2] or summary(data)))
-    return Table(("", "from", "to", "inside"), tuple(rows), f"{evidence.name}, {WHERE[place]}. {evidence.label}")
+    return Table(("", "from", "to", "inside"), tuple(rows), f"{evidence.name}, {WHERE[place]}; {evidence.label}")
 
 
 def readings(evidence: Evidence, host: str) -> Table:
@@ -92,4 +95,4 @@ def readings(evidence: Evidence, host: str) -> Table:
     rows += [("nstat", name, f"{value:+}") for name, value in one.counters.items()]
     if host == "balancer":
         rows += [("configuration", address, mac) for address, mac in evidence.backends.items()]
-    return Table(("reading", "", ""), tuple(rows), f"{evidence.name}, {host}. {evidence.label}")
+    return Table(("reading", "", ""), tuple(rows), f"{evidence.name}, {host}; {evidence.label}")
