@@ -21,42 +21,31 @@ Traps
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
-import json
-import socket
-import struct
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, suppress
-from ctypes import addressof, create_string_buffer
-from ipaddress import ip_address, ip_interface
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Self
 
 from lbcore.l4 import core
 from lbcore.l4.config import Backend, Balancer, Config, Service
-from lbcore.labs.dsr.commands import Command, check_place, parse
+from lbcore.labs.dsr import inside
+from lbcore.labs.dsr.commands import check_place, parse
 from lbcore.labs.dsr.evidence import LIVE, PLACES, Evidence, Frame, Readings
+from lbcore.labs.dsr.inside import CLIENT
 from lbcore.labs.dsr.plan import STOCK, Plan
 from lbcore.measure.balanced import balanced
-from lbcore.testbed import backends, links, rtnetlink, traffic
+from lbcore.testbed import backends, traffic
 from lbcore.testbed.capture import Capture
 from lbcore.testbed.hosts import Host, Topology
 from lbcore.wire import compose
 from lbcore.wire.seam import Frame as Packet
 
-CLIENT = "198.51.100.7"
 ADDRESSES = {"balancer": "10.0.0.2", "b1": "10.0.0.11", "b2": "10.0.0.12"}
 BACKENDS = ("b1", "b2")
-NAMES = ("rp_filter", "arp_ignore", "arp_announce")
-COUNTED = ("IpInReceives", "IpInAddrErrors", "TcpExtIPReversePathFilter", "TcpPassiveOpens")
-"""What is read of each host, in the words of nstat."""
 EACH = 3
 """Connections to each backend."""
 PATIENCE, LONGER = 0.7, 3.0
 """Seconds that a client waits: less than TCP's first repetition of a SYN; and for a network that should work."""
-SIOCGIFCONF, IFREQ = 0x8912, 40  # linux/sockios.h; bytes of a struct ifreq
 
 
 class Network:
@@ -116,33 +105,31 @@ class Network:
 
     def _as_they_came(self) -> None:
         for name in BACKENDS:
-            for setting, value in STOCK.items():
-                self._set(name, setting, value)
+            self._set(name, STOCK)
 
     def _break(self) -> None:
         plan = self.plan
         for host, setting, value in plan.decoys:
-            self._set(host, setting, value)
+            self._set(host, {setting: value})
         for address in ADDRESSES.values():
             self.router.run(traffic.ping, address)
         if plan.fault == "rp_filter":
-            self._set(plan.host, f"{plan.scope}.rp_filter", 1)
+            self._set(plan.host, {f"{plan.scope}.rp_filter": 1})
         elif plan.fault == "no_vip":
-            self.hosts[plan.host].run(remove_address, "lo", plan.vip)
+            self.hosts[plan.host].run(inside.remove_address, "lo", plan.vip)
             if plan.typo:
                 self.hosts[plan.host].vip(plan.typo)
         elif plan.fault == "arp":  # while the balancer is away, somebody else answers
-            self._set(plan.host, "all.arp_ignore", 0)
-            self._set(plan.host, "eth0.arp_ignore", 0)
-            self._set("balancer", "all.arp_ignore", 8)
-            self.router.run(touch, plan.vip)
-            self._set("balancer", "all.arp_ignore", 1)
+            self._set(plan.host, {"all.arp_ignore": 0, "eth0.arp_ignore": 0})
+            self._set("balancer", {"all.arp_ignore": 8})
+            self.router.run(inside.touch, plan.vip)
+            self._set("balancer", {"all.arp_ignore": 1})
         elif plan.fault == "wrong_mac":
             self.configured[ADDRESSES[plan.victim]] = plan.mac
             self.running.restart()
 
-    def _set(self, host: str, setting: str, value: int) -> None:
-        self.hosts[host].sysctl(f"net/ipv4/conf/{setting.replace('.', '/')}", value)
+    def _set(self, host: str, values: dict[str, int]) -> None:
+        self.hosts[host].run(inside.set_all, values)
 
     @property
     def config(self) -> Config:
@@ -155,8 +142,8 @@ class Network:
         """The client tries to connect, and everything is written down."""
         with ExitStack() as stack:
             ears = {place: stack.enter_context(self._ear(place)) for place in PLACES}
-            before = {name: host.run(nstat) for name, host in self.hosts.items()}
-            answered = self.client.run(knock, self.plan.vip, self._ports(30000), PATIENCE)
+            before = {name: host.run(inside.nstat) for name, host in self.hosts.items()}
+            answered = self.client.run(inside.knock, self.plan.vip, self._ports(30000), PATIENCE)
             time.sleep(0.05)
             frames = {place: _flipped(ear, place == "balancer") for place, ear in ears.items()}
         return Evidence(
@@ -177,7 +164,7 @@ class Network:
         return self.hosts["router" if place == "back" else place].capture(interface)
 
     def _readings(self, host: Host, before: dict[str, int]) -> Readings:
-        addresses, neighbours, settings, counters = host.run(read)
+        addresses, neighbours, settings, counters = host.run(inside.read)
         return Readings(
             ethernet={name: one.mac for name, one in host.interfaces.items()},
             addresses=addresses,
@@ -202,7 +189,7 @@ class Network:
     def claims(self, name: str) -> bool:
         """Does a backend answer on the segment, when the router asks for the virtual address by ARP?"""
         port = self.router.interfaces["eth1"]
-        question = arp_question(port.mac, port.ip, self.plan.vip)
+        question = inside.arp_question(port.mac, port.ip, self.plan.vip)
         with self.router.packet_socket("eth1") as mouth, self._ear(name) as ear:
             mouth.send(question)
             ear.wait(lambda frames: any(question == one.frame for one in frames))
@@ -219,11 +206,11 @@ class Network:
                 self.configured[command.address] = command.mac
                 self.running.restart()
             else:
-                self.hosts[host].run(carry_out, command)
+                self.hosts[host].run(inside.carry_out, command)
 
     def fetch(self, ports: Sequence[int] = ()) -> dict[int, str]:
         """Who answers each of a few HTTP requests, by the client's port: a backend's name or what went wrong."""
-        return self.client.run(ask_all, self.plan.vip, ports or self._ports(40000), LONGER)
+        return self.client.run(inside.ask_all, self.plan.vip, ports or self._ports(40000), LONGER)
 
     def flows(self) -> bool:
         """Do all requests reach a backend, both backends some, and by way of the balancer?"""
@@ -231,125 +218,6 @@ class Network:
         answers = self.fetch()
         handled = self.running.reasons().get("forwarded", 0) - before
         return set(answers.values()) == set(BACKENDS) and handled >= 2 * len(answers)
-
-
-# -------------------------------------------------------------------------------------------------- inside a host
-def knock(vip: str, ports: Sequence[int], patience: float) -> dict[int, bool]:
-    """Connect from each port and hang up: which of them were answered."""
-
-    async def one(port: int) -> bool:
-        with socket.socket() as mouth:
-            mouth.setblocking(False)
-            mouth.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            mouth.bind((CLIENT, port))
-            with suppress(OSError):  # TimeoutError is one
-                await asyncio.wait_for(asyncio.get_running_loop().sock_connect(mouth, (vip, 80)), patience)
-                return True
-            return False
-
-    async def all_of_them() -> list[bool]:
-        return await asyncio.gather(*map(one, ports))
-
-    return dict(zip(ports, asyncio.run(all_of_them()), strict=True))
-
-
-def ask_all(vip: str, ports: Sequence[int], patience: float) -> dict[int, str]:
-    """A request from each port: the name of who answered, or of the error."""
-
-    async def one(port: int) -> str:
-        try:
-            async with asyncio.timeout(patience):
-                reader, writer = await asyncio.open_connection(vip, 80, local_addr=(CLIENT, port))
-                writer.write(b"GET / HTTP/1.1\r\nhost: lab\r\nconnection: close\r\n\r\n")
-                said = (await reader.read()).partition(b"\r\n\r\n")[2]
-                writer.transport.abort()
-                return str(json.loads(said)["backend"])
-        except (OSError, ValueError) as error:
-            return type(error).__name__
-
-    async def all_of_them() -> list[str]:
-        return await asyncio.gather(*map(one, ports))
-
-    return dict(zip(ports, asyncio.run(all_of_them()), strict=True))
-
-
-def touch(address: str) -> None:
-    """Have the kernel ask for an address by ARP; what becomes of the datagram does not matter."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mouth:
-        mouth.sendto(b"", (address, 9))
-    deadline = time.monotonic() + 5
-    while all(address not in known for known in neighbours().values()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
-def arp_question(mac: str, sender: str, target: str) -> bytes:
-    """Who has `target`? A whole frame (RFC 826)."""
-    source = bytes.fromhex(mac.replace(":", ""))
-    head = b"\xff" * 6 + source + b"\x08\x06" + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
-    return head + source + socket.inet_aton(sender) + bytes(6) + socket.inet_aton(target)
-
-
-def read() -> tuple[dict[str, list[str]], dict[str, dict[str, str]], dict[str, int], dict[str, int]]:
-    """This host's addresses, neighbours, settings and counters."""
-    return addresses(), neighbours(), settings(), nstat()
-
-
-def addresses() -> dict[str, list[str]]:
-    """IPv4 addresses by interface (netdevice(7))."""
-    room = create_string_buffer(64 * IFREQ)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        answer = fcntl.ioctl(control, SIOCGIFCONF, struct.pack("iPx", len(room), addressof(room)).ljust(16, b"\0"))
-    found: dict[str, list[str]] = {}
-    for at in range(0, struct.unpack_from("i", answer)[0], IFREQ):
-        name = room.raw[at : at + 16].split(b"\0")[0].decode()
-        found.setdefault(name, []).append(socket.inet_ntoa(room.raw[at + 20 : at + 24]))
-    return found
-
-
-def neighbours() -> dict[str, dict[str, str]]:
-    """What is known by ARP, by interface; what was asked for in vain is left out."""
-    found: dict[str, dict[str, str]] = {}
-    for line in Path("/proc/net/arp").read_text().splitlines()[1:]:
-        address, _, flags, mac, _, interface = line.split()
-        if int(flags, 16):
-            found.setdefault(interface, {})[address] = mac
-    return found
-
-
-def settings() -> dict[str, int]:
-    """The three settings of this lab, for all and for each interface."""
-    scopes = sorted(path.name for path in Path("/proc/sys/net/ipv4/conf").iterdir())
-    return {
-        f"{scope}.{name}": int(links.sysctl(f"net/ipv4/conf/{scope}/{name}"))
-        for scope in scopes
-        if scope == "all" or scope.startswith("eth")
-        for name in NAMES
-    }
-
-
-def nstat() -> dict[str, int]:
-    """The counters of `COUNTED`."""
-    found = {}
-    for file in ("/proc/net/snmp", "/proc/net/netstat"):
-        lines = [line.split() for line in Path(file).read_text().splitlines()]
-        for names, values in zip(lines[::2], lines[1::2], strict=True):
-            found.update({names[0][:-1] + name: int(value) for name, value in zip(names[1:], values[1:], strict=True)})
-    return {name: found[name] for name in COUNTED}
-
-
-def carry_out(command: Command) -> None:
-    """One command, in its host."""
-    kind, address, interface, _, name, value = command
-    if kind == "set":
-        links.sysctl(f"net/ipv4/conf/{interface}/{name}", value)
-    elif kind == "add":
-        rtnetlink.add_address(interface, ip_interface(address))
-    else:
-        rtnetlink.delete_neighbour(ip_address(address), interface)
-
-
-def remove_address(interface: str, address: str) -> None:
-    rtnetlink.delete_address(interface, ip_interface(address))
 
 
 def _flipped(ear: Capture, flip: bool) -> list[Frame]:
