@@ -22,7 +22,8 @@ Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
 
-RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWNEIGH = 16, 20, 24, 28  # linux/rtnetlink.h
+RTM_NEWLINK, RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE, RTM_NEWNEIGH, RTM_DELNEIGH = 16, 20, 21, 24, 28, 29
+"""linux/rtnetlink.h."""
 NLMSG_ERROR, REQUEST_ACK, CREATE_EXCL = 2, 0x1 | 0x4, 0x400 | 0x200  # linux/netlink.h
 ACK_TLVS, MESSAGE_IN_ACK = 0x200, 1
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
@@ -76,12 +77,12 @@ def set_xdp(name: str, program: int, flags: int) -> None:
 
 def add_address(name: str, address: Interface) -> None:
     """An address with its prefix. IPv6: usable at once, without the second of duplicate detection (RFC 4862)."""
-    head = struct.pack(
-        "=BBBBI", FAMILY[address.version], address.network.prefixlen, IFA_F_NODAD, 0, socket.if_nametoindex(name)
-    )
-    packed = address.ip.packed
-    body = head + attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
-    _send(RTM_NEWADDR, CREATE_EXCL, body, f"address {address} on {name}")
+    _send(RTM_NEWADDR, CREATE_EXCL, _address(name, address), f"address {address} on {name}")
+
+
+def delete_address(name: str, address: Interface) -> None:
+    """The same address, taken away."""
+    _send(RTM_DELADDR, 0, _address(name, address), f"address {address} off {name}")
 
 
 def add_route(
@@ -102,11 +103,13 @@ def add_route(
 
 def add_neighbour(address: Address, mac: str, device: str) -> None:
     """A permanent ARP or neighbour-discovery entry."""
-    head = struct.pack(
-        "=BxxxiHBB", FAMILY[address.version], socket.if_nametoindex(device), NUD_PERMANENT, 0, RTN_UNICAST
-    )
-    body = head + attribute(NDA_DST, address.packed) + attribute(NDA_LLADDR, mac_bytes(mac))
+    body = _neighbour(address, device) + attribute(NDA_LLADDR, mac_bytes(mac))
     _send(RTM_NEWNEIGH, 0x400 | 0x100, body, f"neighbour {address} at {mac}")  # create or replace
+
+
+def delete_neighbour(address: Address, device: str) -> None:
+    """Forget an entry, learned or permanent, so that the next packet asks again."""
+    _send(RTM_DELNEIGH, 0, _neighbour(address, device), f"neighbour {address} on {device} forgotten")
 
 
 def mac_bytes(mac: str) -> bytes:
@@ -121,6 +124,20 @@ def mac_bytes(mac: str) -> bytes:
 def _link(index: int) -> bytes:
     """struct ifinfomsg that changes no flags."""
     return struct.pack("=BxHiII", 0, 0, index, 0, 0)
+
+
+def _address(name: str, address: Interface) -> bytes:
+    """struct ifaddrmsg and the address."""
+    family, prefix, index = FAMILY[address.version], address.network.prefixlen, socket.if_nametoindex(name)
+    head, packed = struct.pack("=BBBBI", family, prefix, IFA_F_NODAD, 0, index), address.ip.packed
+    return head + attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
+
+
+def _neighbour(address: Address, device: str) -> bytes:
+    """struct ndmsg and the address."""
+    family, index = FAMILY[address.version], socket.if_nametoindex(device)
+    head = struct.pack("=BxxxiHBB", family, index, NUD_PERMANENT, 0, RTN_UNICAST)
+    return head + attribute(NDA_DST, address.packed)
 
 
 def _u32(kind: int, value: int) -> bytes:
