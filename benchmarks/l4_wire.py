@@ -1,4 +1,4 @@
-"""The balancer on a cable: what a packet costs that is forwarded in XDP, over AF_XDP, over AF_PACKET, by nftables.
+"""The balancer on a cable: what a packet costs that is forwarded in XDP, over AF_XDP or AF_PACKET, by nftables or scapy.
 
 Rule of this file: the same blast over cables that differ only in who forwards at their far end. The balancer has one
 arm: what it forwards comes back by the same cable, and is counted and dropped there by XDP.
@@ -32,6 +32,9 @@ from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+
 from benchmarks.xdp_blast import redirected
 from benchmarks.xdp_drop import ksoftirqd, pinned, receive_in_batches
 from lbcore.ebpf import kernel, maps
@@ -54,11 +57,14 @@ TURN = 1536
 """Packets between two looks of user space: an AF_XDP socket has lent the kernel 2048 frames."""
 PACKETS = 8 * TURN
 """Packets of a blast."""
+FEW = 128
+"""The same for scapy: packets between two looks, and 4 times as many a blast."""
 SIZE = 64
 """Bytes of a packet."""
 BACKEND = 100
 """The last byte of the backend's address, which is nobody's: its frames come to the sender."""
-ALONE, NFTABLES = "sending alone", "nftables, nat"
+SO_RCVBUFFORCE, SOL_PACKET, PACKET_IGNORE_OUTGOING = 33, 263, 23  # asm-generic/socket.h, linux/if_packet.h
+ALONE, NFTABLES, SCAPY = "sending alone", "nftables, nat", "scapy, nat"
 
 came_back = maps.percpu_array("came_back", 1)
 words = maps.array("words", 1, value=(B64,) * (SIZE // 8))
@@ -133,6 +139,30 @@ def by_nftables(arm: Arm) -> Drain:
     return lambda: None
 
 
+def by_scapy(arm: Arm) -> Drain:
+    """As a textbook has it: dissect, set fields, delete checksums, build."""
+    backend = arm.config("nat").services[0].backends[0]
+    with arm.host.inside():
+        ear = arm.stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003)))
+    ear.bind(("eth0", 0x0003))
+    ear.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+    ear.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+    ear.setblocking(False)
+
+    def drain() -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                packet = Ether(ear.recv(2048))
+                if IP in packet and packet[IP].dst == VIP and UDP in packet:
+                    packet.src, packet.dst = packet.dst, backend.ethernet
+                    packet[IP].dst, packet[UDP].dport = backend.address, backend.port
+                    packet[IP].ttl -= 1
+                    del packet[IP].chksum, packet[UDP].chksum
+                    ear.send(bytes(packet))
+
+    return drain
+
+
 WAYS: dict[str, Callable[[Arm], Drain]] = {
     NFTABLES: by_nftables,
     "XDP, nat": partial(in_xdp, "nat"),
@@ -140,15 +170,21 @@ WAYS: dict[str, Callable[[Arm], Drain]] = {
     "AF_XDP, nat": partial(over_driver, "nat", partial(AfXdp, steer="native")),
     "AF_XDP, dsr": partial(over_driver, "dsr", partial(AfXdp, steer="native")),
     "AF_PACKET, nat": partial(over_driver, "nat", AfPacket),
+    SCAPY: by_scapy,
 }
 
 
 class Way(NamedTuple):
-    """send: puts so many packets on the cable. drain: lets user space forward. counted: came back, up to now."""
+    """send: puts so many packets on the cable. drain: lets user space forward. counted: came back, up to now.
+
+    turn: packets between two drains; turns: of a blast.
+    """
 
     send: Callable[[int], object]
     drain: Drain
     counted: Callable[[], int]
+    turn: int = TURN
+    turns: int = PACKETS // TURN
 
 
 class Run(NamedTuple):
@@ -197,21 +233,22 @@ def ways() -> Iterator[dict[str, Way]]:
                 stack.enter_context(end.attach(near.name))
             drain = prepare(Arm(stack, host, near, far))
             counted = partial(lambda program: int(program.maps["came_back"].as_array("<u8").sum()), end)
-            made[name] = Way(sender_of(stack, sender, near, far), drain, counted)
+            sizes = (FEW, 4) if name == SCAPY else (TURN, PACKETS // TURN)
+            made[name] = Way(sender_of(stack, sender, near, far), drain, counted, *sizes)
         yield made
 
 
-def blast(way: Way, packets: int, aside: Callable[[], int]) -> Run:
-    """Send so many packets and say what that cost this processor."""
+def blast(way: Way, turns: int, aside: Callable[[], int]) -> Run:
+    """Send so many turns of packets and say what that cost this processor."""
     counted = way.counted()
     start, other = time.thread_time_ns(), aside()
-    for _ in range(packets // TURN):
-        way.send(TURN)
+    for _ in range(turns):
+        way.send(way.turn)
         way.drain()
     time.sleep(0.005)  # AF_PACKET hands a block over after a millisecond; ksoftirqd may have some left
     way.drain()
     spent = time.thread_time_ns() - start + aside() - other
-    sent = packets // TURN * TURN
+    sent = turns * way.turn
     return Run(sent, way.counted() - counted, spent / sent)
 
 
@@ -220,11 +257,11 @@ def measure(rounds: int, seconds: float) -> Runs:
     with pinned() as cpu, ways() as made:
         aside = ksoftirqd(cpu)
         for way in made.values():
-            blast(way, TURN, aside)
+            blast(way, 1, aside)
         runs: Runs = {name: [] for name in made}
         for number in range(rounds):
             for name in made if number % 2 == 0 else reversed(made):
-                runs[name].append(blast(made[name], PACKETS, aside))
+                runs[name].append(blast(made[name], made[name].turns, aside))
     return runs
 
 
@@ -245,7 +282,7 @@ def tables(runs: Runs) -> list[Table]:
         extra = beyond(runs, name)
         times = median(theirs / ours for ours, theirs in zip(extra, beyond(runs, NFTABLES), strict=True))
         return (name, f"{sent:,}", f"{counted:,}", f"{cost:,.0f}", f"{median(extra):,.0f}",
-                f"{1e3 / median(extra):.2f}", f"{times:.2f}")  # fmt: skip
+                f"{1e3 / median(extra):.3g}", f"{times:.3g}")  # fmt: skip
 
     columns = (
         "forwarded by",
