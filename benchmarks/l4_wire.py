@@ -1,4 +1,4 @@
-"""The balancer on a cable: what a packet costs that is forwarded in XDP, over AF_XDP or AF_PACKET, by nftables or scapy.
+"""The balancer on a cable: what a packet costs, forwarded in XDP, over AF_XDP or AF_PACKET, by nftables or scapy.
 
 Rule of this file: the same blast over cables that differ only in who forwards at their far end. The balancer has one
 arm: what it forwards comes back by the same cable, and is counted and dropped there by XDP.
