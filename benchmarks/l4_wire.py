@@ -11,10 +11,22 @@ them: XDP takes them as they are, and everybody else has a socket buffer built f
 
 nftables does what mode nat does: another destination, checksums, the flow remembered.
 
-What AF_XDP costs on a veth is the way out (perf: half of all samples are below `xsk_sendmsg`). In copy mode the kernel
-makes a socket buffer for each packet and hands each to the cable by itself, which is a soft interrupt a packet, where
-XDP's verdict moves a page, sixty-four to an interrupt. To have what comes back dropped by nftables' ingress hook
-instead of XDP was tried, and changes nothing: 0.73 of nftables' packets a CPU-second instead of 0.71.
+What AF_XDP costs on a veth is the kernel's part of copy mode. By perf, of 1,760 ns a packet beyond sending (DSR):
+350 on the way in (the redirect, a copy), 230 for a socket buffer to send with, 140 in veth_xmit, and 620 for the soft
+interrupt at the other end, one for each packet: who sends from a system call leaves it with soft interrupts enabled,
+where XDP and nftables send from within one and pay for it once in 64. Of the 620, 420 turn the buffer into a frame
+again. That is 1,340 ns without a line of ours, and nftables takes 1,110 for everything: its 1.5-fold is out of reach
+here. Tried, each in one run with the others:
+
+| what | ns a packet beyond sending (nat; nftables 1,118) |
+|---|---|
+| as it is: 32 packets a sendto, need-wakeup | 1,626 (in a second run 1,596) |
+| all packets in one sendto (XDP_MAX_TX_SKB_BUDGET, Linux 6.17) | 1,588 (1,590): a call is nothing in 32 packets |
+| busy polling (SO_PREFER_BUSY_POLL) | 1,600 |
+| the other end's NAPI in a thread, to collect what comes | 1,699, and two packets of three lost |
+| what comes back dropped by nftables' ingress hook, not XDP | 0.73 of nftables' packets a CPU-second instead of 0.71 |
+
+None helps, so none is kept.
 
 Traps. The kernel sends the same pages again and again, rewritten as they are; so `launch` writes the packet anew, each
 time. What comes back is dropped by the same XDP program, but user space and nftables send socket buffers, which a veth

@@ -134,6 +134,7 @@ TEXT = Key(str, "text")
 
 TOP = {
     "gateway": ETHERNET,
+    "ethernet": ETHERNET,
     "source4": Key(str, "an IPv4 address", _version(4)),
     "source6": Key(str, "an IPv6 address", _version(6)),
     "spread4": Key(str, "16 bits", in_words(_spread4, 'the first two numbers of an address, such as "172.16"')),

@@ -28,6 +28,7 @@ def main() -> None:
     import atheris
 
     name = sys.argv.pop(1)
+    sys.argv[0] = f"{sys.executable} -m tests.fuzz.child {name}"  # how libFuzzer calls itself, when it merges
     with atheris.instrument_imports(include=["lbcore", "tomllib"], exclude=sorted(plain())):
         function = HARNESSES[name]()
     function(b"")

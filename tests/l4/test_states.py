@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lbcore.ebpf import storage
-from lbcore.l4 import kernel_tables, xdp
+from lbcore.l4 import kernel_tables, reasons, xdp
 from lbcore.l4.config import Backend, BadConfig, Balancer, Config, Service
 from lbcore.l4.kernel_tables import RING_SIZE
 from lbcore.l4.tables import ACTIVE, DRAINING, GONE, TRACK
@@ -110,5 +110,24 @@ def test_a_new_connection_from_an_old_port_stays_together(target: Any, shown: in
             new = to(port, SYN)
             assert new in (3, 5)
             assert {to(port, ACK) for _ in range(3)} == {new}
+    finally:
+        lb.close()
+
+
+# ---- frames of others ----
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_frames_for_other_hosts_pass(target: Any) -> None:
+    """To the host's stack, which drops them, as they came; and they are counted as none of ours."""
+    own, there = "02:00:00:00:00:aa", [Backend("10.0.0.3", ethernet="02:00:00:00:00:03")]
+    lb = target(Config([Service("203.0.113.1", 80, "tcp", "dsr", there)], ring_size=251, ethernet=own))
+    try:
+        for to in (own, "02:00:00:00:00:ab", "03:00:00:00:00:aa", "ff:ff:ff:ff:ff:ff"):
+            frame = tcp_frame(destination="203.0.113.1:80", destination_mac=to)
+            verdict, after = lb.run(frame)
+            assert verdict == (reasons.TX if to == own else reasons.PASS)
+            assert (after == frame) == (to != own)
+        assert lb.counters()["reasons"][reasons.NOT_OURS] == 3
     finally:
         lb.close()
