@@ -14,6 +14,7 @@ import argparse
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -66,6 +67,7 @@ def led(name: str, seconds: float, keep: bool) -> int:
             name, small, f"what a hunt of {seconds:g} s and {runs:,} inputs kept; hexadecimal, one input a line"
         )
         print(f"{len(small)} inputs kept")
+    shutil.rmtree(folder)
     return 0
 
 

@@ -47,7 +47,7 @@ def test_the_checks_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
         packets.core(next(iter(corpus.of_packets(Random(1)))))
 
 
-def test_the_command(tmp_path: object) -> None:
+def test_the_command() -> None:
     """A hunt of a second, by chance where atheris is missing."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", "proxy_protocol", "1"], capture_output=True, text=True, timeout=120
