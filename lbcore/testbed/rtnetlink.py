@@ -30,7 +30,8 @@ SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 NESTED = 0x8000
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_XDP = 1, 3, 4, 10, 18, 28, 43
-IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER, IFLA_BR_MCAST_SNOOPING = 1, 2, 1, 23  # linux/if_link.h
+IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1  # linux/if_link.h
+IFLA_BR_AGEING_TIME, IFLA_BR_MCAST_SNOOPING = 4, 23
 IFLA_XDP_FD, IFLA_XDP_FLAGS = 1, 3
 IFF_UP, IFA_F_NODAD = 0x1, 0x02
 IFA_ADDRESS, IFA_LOCAL = 1, 2
@@ -50,8 +51,11 @@ def add_veth(name: str, mac: str, peer: str, peer_mac: str, peer_namespace: int,
 
 
 def add_bridge(name: str, mac: str) -> None:
-    """A learning switch without spanning tree and without multicast snooping: it says nothing of its own."""
-    data = attribute(IFLA_BR_MCAST_SNOOPING, b"\0")
+    """A learning switch without spanning tree and without multicast snooping: it says nothing of its own.
+
+    What it has learnt it keeps for a day, not five minutes: a host that is silent for long is no stranger.
+    """
+    data = attribute(IFLA_BR_MCAST_SNOOPING, b"\0") + _u32(IFLA_BR_AGEING_TIME, 24 * 60 * 60 * 100)  # 1/100 s
     info = attribute(IFLA_INFO_KIND, b"bridge") + attribute(NESTED | IFLA_INFO_DATA, data)
     body = _link(0) + _text(IFLA_IFNAME, name) + _mac(mac) + attribute(NESTED | IFLA_LINKINFO, info)
     _send(RTM_NEWLINK, CREATE_EXCL, body, f"bridge {name}")
