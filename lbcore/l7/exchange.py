@@ -336,7 +336,7 @@ class Exchange:
         assert backend is not None
         if response.status >= 500 and self._can_repeat():
             result = Result(response.status, "", monotonic() - self._asked, sent=True)
-            if pool.again(request, result, self.attempts):
+            if pool.again(request, result, self.attempts, tried=(*self._tried, backend)):
                 self._drop_side("", result)
                 self._tried = (*self._tried, backend)
                 self._ask()
@@ -466,7 +466,7 @@ class Exchange:
             self._try(pool, backend)
             return
         self._settle(result)
-        if self._can_repeat() and pool.again(self.request, result, self.attempts):
+        if self._can_repeat() and pool.again(self.request, result, self.attempts, tried=(*self._tried, backend)):
             self._stale = False
             self._tried = (*self._tried, backend)
             self._ask()

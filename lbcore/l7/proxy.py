@@ -25,7 +25,7 @@ from lbcore.l7.exchange import Exchange
 from lbcore.l7.fetch import Fetched
 from lbcore.l7.gate import Gate, PassthroughOptions
 from lbcore.l7.http1 import scan
-from lbcore.l7.http1.reader import Scratch
+from lbcore.l7.http1.scan import Scratch
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Peer, Request, Response
 from lbcore.l7.pool import Pool

@@ -43,7 +43,7 @@ class Target:
 class Pool:
     """Targets that do the same work.
 
-    picker: see `backends.PICKERS`. hash_on: "connection" (addresses and ports) or "source" (the client's address).
+    picker: one of `backends.PICKERS`. hash_on: "connection" (addresses and ports) or "source" (the client's address).
     send_proxy: 0 (none), 1 or 2: the PROXY protocol's version. proxy_extras: for 2, see `introduce.EXTRAS`.
     preserve_source: dial from the client's own address and port (Linux, CAP_NET_ADMIN, and routes back through here).
     """
