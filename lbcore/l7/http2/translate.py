@@ -102,7 +102,8 @@ class Fields:
                 if note(self, value):
                     append(line)
             elif name == b"cookie":
-                crumbs.append(value)
+                if value:  # an empty one at the end would leave a blank there
+                    crumbs.append(value)
             elif name in KNOWN or NAME.fullmatch(name):
                 append(line)
             else:
