@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 from lbcore.l7.errors import Malformed
 from lbcore.l7.message import Headers, Request, Response, Transform, text
 from lbcore.l7.pool import Backend, Pool, Result
+from lbcore.l7.target import BadTarget, normal
 
 if TYPE_CHECKING:
     from lbcore.l7.filters.filter import Filter
@@ -108,12 +109,18 @@ class Exchange:
         self._inwards()
 
     def _refusal(self) -> Response | None:
-        """What no route could change."""
+        """What no route could change. From here on the target is in its one form (see `target`): what routes and
+        filters decide by is what the backend gets."""
         request, limits = self.request, self.proxy.limits
         if request.method in REFUSED and request.protocol is None:
             return text(405, f"{request.method.decode()} is not for this proxy")
         if request.length is not None and request.length > limits.body:
             return text(413, f"a body may have {limits.body} bytes")
+        if request.method != b"CONNECT":
+            try:
+                request.target = normal(request.target, self.proxy.rules)
+            except BadTarget as wrong:
+                return text(400, str(wrong))
         return None
 
     def ask(self, pool: Pool) -> None:

@@ -31,6 +31,7 @@ from lbcore.l7.message import Peer, Request, Response
 from lbcore.l7.pool import Pool
 from lbcore.l7.router import Router
 from lbcore.l7.sides import ClientSide
+from lbcore.l7.target import STRICT, Rules
 from lbcore.l7.tls import Terminator
 
 log = logging.getLogger("lbcore.l7")
@@ -40,8 +41,8 @@ TICK = 0.1  # seconds between two looks at the deadlines
 class Proxy:
     """One proxy, on one event loop. `async with Proxy(router) as proxy: await proxy.listen("127.0.0.1", 8080)`."""
 
-    def __init__(self, router: Router, limits: Limits | None = None) -> None:
-        self.router, self.limits = router, limits or Limits()
+    def __init__(self, router: Router, limits: Limits | None = None, rules: Rules = STRICT) -> None:
+        self.router, self.limits, self.rules = router, limits or Limits(), rules
         self.clients: set[Client] = set()
         self.exchanges: set[Exchange] = set()
         self.scratch = Scratch(self.limits.head)

@@ -46,6 +46,7 @@ class KeyPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """A certificate with those that vouch for it, and its private key: paths of PEM files (may be one and the same)."""
 
     chain: str
+    """The certificate, and those that vouch for it after it."""
     key: str
 
 
@@ -59,11 +60,16 @@ class TlsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     certificates: tuple[KeyPair, ...]
     minimum: Version = "TLSv1.2"
+    """The oldest version that is spoken."""
     alpn: tuple[Literal["h2", "http/1.1"], ...] = ("h2", "http/1.1")
+    """What is offered to clients, the most wanted first (RFC 7301)."""
     unknown_name: Literal["default", "refuse"] = "default"
+    """What of a client that asks for a name that no certificate is for."""
     client_certificate: Literal["none", "optional", "required"] = "none"
+    """Must clients show one, may they, or is none asked for?"""
     client_ca: str | None = None
     handshake_timeout: float = 10.0
+    """Seconds that a handshake may take."""
     hello_limit: int = 16384
 
     def __post_init__(self) -> None:
@@ -91,6 +97,7 @@ class BackendTlsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     server_name: str | None = None
     certificate: KeyPair | None = None
     minimum: Version = "TLSv1.2"
+    """The oldest version that is spoken."""
 
 
 @dataclass(frozen=True, slots=True)
