@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, Union
 import msgspec
 
 from lbcore.l7.filters.access_log import AccessLog, AccessLogOptions
+from lbcore.l7.filters.cache import Cache, CacheOptions
 from lbcore.l7.filters.cors import Cors, CorsOptions
 from lbcore.l7.filters.error_pages import ErrorPages, ErrorPagesOptions
 from lbcore.l7.filters.filter import Filter
@@ -24,6 +25,7 @@ from lbcore.l7.filters.traceparent import Traceparent, TraceparentOptions
 
 KINDS: Final[tuple[tuple[type[msgspec.Struct], Any], ...]] = (
     (AccessLogOptions, AccessLog),
+    (CacheOptions, Cache),
     (CorsOptions, Cors),
     (ErrorPagesOptions, ErrorPages),
     (ForwardedOptions, Forwarded),
