@@ -115,7 +115,7 @@ def use(entry: Entry, asked: Directives, now: float) -> Use:
 
 
 def may_replace_error(entry: Entry, asked: Directives, now: float, at_least: float = 0.0) -> bool:
-    """May it be given instead of an error (RFC 5861, 4; RFC 9111, 4.2.4)? at_least: seconds that we are told to allow."""
+    """May it be given instead of an error (RFC 5861, 4; RFC 9111, 4.2.4)? at_least: seconds that are allowed anyway."""
     if entry.validate or entry.strict or b"no-cache" in asked:
         return False
     oldest = directives.seconds(asked, b"max-age")

@@ -23,7 +23,7 @@ Range = tuple[int, int]
 
 
 def parse(value: bytes, length: int) -> list[Range] | None:
-    """The ranges of a body of `length` bytes, as they were asked for; empty: none fits (416); None: not to be obeyed."""
+    """The ranges of a body of `length` bytes, as asked for; empty: none fits (416); None: not to be obeyed."""
     unit, found, rest = value.partition(b"=")
     if not found or unit.strip().lower() != b"bytes":
         return None
