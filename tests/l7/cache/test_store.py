@@ -140,9 +140,18 @@ def test_two_requests_never_have_one_key(a: bytes, b: bytes, c: bytes, d: bytes,
 
 @pytest.mark.parametrize(
     ("reference", "target"),
-    [("/b", b"/b"), ("b?c=d", b"/x/b?c=d"), ("http://example.org/b", b"/b"), ("HTTP://Example.ORG", b"/"),
-     ("../b", b"/b"), ("https://example.org/b", None), ("http://evil.example/b", None), ("//evil.example/b", None), ("http://[", None)],
-)  # fmt: skip
+    [
+        ("/b", b"/b"),
+        ("b?c=d", b"/x/b?c=d"),
+        ("http://example.org/b", b"/b"),
+        ("HTTP://Example.ORG", b"/"),
+        ("../b", b"/b"),
+        ("https://example.org/b", None),
+        ("http://evil.example/b", None),
+        ("//evil.example/b", None),
+        ("http://[", None),
+    ],
+)
 def test_only_the_same_origin_is_made_invalid(reference: str, target: bytes | None) -> None:  # RFC 9111, 4.4
     assert keys.same_origin(reference.encode(), b"http", b"example.org", b"/x/y?z") == target
 
