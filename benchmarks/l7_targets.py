@@ -167,7 +167,7 @@ def start_haproxy(site: Site, processor: int) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def start_lbcore(site: Site, processor: int) -> Iterator[Target]:
-    ports = {"plain": free_port(), "tls": free_port()}
+    ports = {"plain": free_port(), "tls": free_port(), "h2": free_port()}
     command = [
         sys.executable,
         "-m",

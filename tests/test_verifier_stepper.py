@@ -9,6 +9,7 @@ import pytest
 from lbcore import show
 from lbcore.ebpf.assembler import assemble
 from lbcore.ebpf.programs.block_list import block_list
+from lbcore.ebpf.programs.count_protocols import count_protocols
 from lbcore.ebpf.programs.echo import echo
 from lbcore.ebpf.programs.no_reflection import no_reflection
 from lbcore.ebpf.programs.rate_limit import rate_limit
@@ -24,7 +25,7 @@ def pages(program) -> list[Page]:
     return [Page(made, number) for number in range(made.last + 1)]
 
 
-@pytest.mark.parametrize("program", [no_reflection, echo, block_list, rate_limit, CARELESS], ids=repr)
+@pytest.mark.parametrize("program", [no_reflection, count_protocols, echo, block_list, rate_limit, CARELESS], ids=repr)
 def test_what_was_known_before_a_step_is_what_the_replay_had(program):
     """Along every path, and across the jump at which it left another."""
     made = replay(program)

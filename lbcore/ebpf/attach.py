@@ -2,16 +2,17 @@
 
 Rule of this file: descriptors and interfaces; it neither loads nor knows what a program does.
 
-Theory. The older way tells the interface, over netlink, which program it is to run. The interface keeps it until it is
-told otherwise, even after the process that told it has died. The newer way makes a link: a descriptor that *is* the
-attachment, so that the kernel detaches when the last process that holds it ends, even by SIGKILL. So a link is taken
-where the kernel has it (XDP since 5.9, tc since 6.6), and netlink elsewhere.
+Theory. The older way tells the interface, over netlink, which program it is to run (`attach_netlink`). The interface
+keeps it until it is told otherwise, even after the process that told it has died. The newer way makes a link: a
+descriptor that *is* the attachment, so that the kernel detaches when the last process that holds it ends, even by
+SIGKILL. So a link is taken where the kernel has it (XDP since 5.9, tc since 6.6), and netlink elsewhere.
 
 An XDP program runs in the driver ("native": before the kernel has spent anything on the packet), or behind it, once the
 packet has a socket buffer ("generic": any interface, but most of the gain is gone), or on the card ("offload").
 
 Trap. A netlink attachment is undone at close, on errors, at exit and on KeyboardInterrupt; SIGKILL leaves it, and
-`ip link set dev X xdp off` takes it away. Undoing names the program that is to go, so that nobody else's is removed.
+`ip link set dev X xdp off`, or `tc qdisc del dev X clsact`, takes it away. Undoing names the program that is to go, so
+that nobody else's is removed.
 """
 
 from __future__ import annotations
@@ -19,21 +20,18 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
 import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from lbcore.ebpf import system_call
+from lbcore.ebpf import attach_netlink, system_call
 from lbcore.ebpf.system_call import bpf
 
 Target = str | int | socket.socket
 
 MODES = {"generic": 1 << 1, "native": 1 << 2, "offload": 1 << 3}
 """XDP_FLAGS_*_MODE."""
-IF_NOBODY, IF_MINE = 1 << 0, 1 << 4
-"""XDP_FLAGS_UPDATE_IF_NOEXIST, XDP_FLAGS_REPLACE."""
 XDP = 37
 DIRECTIONS = {"ingress": 46, "egress": 47}
 """BPF_XDP, BPF_TCX_*: kinds of attachment for a link."""
@@ -71,7 +69,7 @@ def attach(program: int, kind: str, to: Target, mode: str = "native", way: str =
     """Attach the program with this descriptor.
 
     kind "xdp": to an interface (name or index), mode "native", "generic" or "offload"; "tc": to an interface, mode
-    "ingress" or "egress" ("native" means ingress); "socket": to a socket. way: "link", "netlink" (XDP only), or "any":
+    "ingress" or "egress" ("native" means ingress); "socket": to a socket. way: "link", "netlink", or "any":
     a link where the kernel has them. Raises OSError (EBUSY: another program is there; EOPNOTSUPP: not in this mode).
     """
     if way not in WAYS:
@@ -85,8 +83,7 @@ def attach(program: int, kind: str, to: Target, mode: str = "native", way: str =
         return _xdp(program, index, str(to), _flag("mode", mode, MODES), mode, way)
     if kind == "tc":
         direction = "ingress" if mode == "native" else mode
-        number = _flag("mode", direction, DIRECTIONS)
-        return Attachment(str(to), direction, "link", _link(program, index, number, 0, str(to)))
+        return _tc(program, index, str(to), _flag("mode", direction, DIRECTIONS), direction, way)
     raise ValueError(f"programs of kind {kind!r} are attached by other means; known here are xdp, tc and socket")
 
 
@@ -114,7 +111,17 @@ def _xdp(program: int, index: int, where: str, flag: int, mode: str, way: str) -
             # EINVAL is how a kernel without links answers, and EOPNOTSUPP how its driver does; netlink will tell.
             if way == "link" or error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
                 raise
-    return Attachment(where, mode, "netlink", _netlink(program, index, flag, where))
+    return Attachment(where, mode, "netlink", attach_netlink.xdp(program, index, flag, where))
+
+
+def _tc(program: int, index: int, where: str, number: int, direction: str, way: str) -> Attachment:
+    if way != "netlink":
+        try:
+            return Attachment(where, direction, "link", _link(program, index, number, 0, where))
+        except OSError as error:
+            if way == "link" or error.errno != errno.EINVAL:
+                raise
+    return Attachment(where, direction, "netlink", attach_netlink.tc(program, index, direction, where))
 
 
 # ---- by a link ----
@@ -133,65 +140,6 @@ def _link(program: int, index: int, kind: int, flags: int, where: str) -> Callab
             os.close(link)
 
     return undo
-
-
-# ---- by netlink (RFC 3549; include/uapi/linux/rtnetlink.h and if_link.h) ----
-
-SET_LINK = 19
-REQUEST, ACKNOWLEDGE, NESTED = 1, 4, 1 << 15
-IFLA_XDP, XDP_FD, XDP_FLAGS, XDP_EXPECTED_FD = 43, 1, 3, 8
-EXTENDED_ACK, CAP_ACK, ERROR_TEXT = 11, 10, 1
-SOL_NETLINK = 270
-NOT_OURS = (errno.ENODEV, errno.EEXIST, errno.EBUSY)
-"""Nothing to undo: the interface is gone, another program is there, another link is there."""
-
-
-def _netlink(program: int, index: int, flag: int, where: str) -> Callable[[], None]:
-    # A socket stays in the network namespace it was made in; so the undoing goes where the doing went.
-    channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-    own = os.dup(program)  # to say which program is to go, even if the caller closed it meanwhile
-    try:
-        channel.setsockopt(SOL_NETLINK, EXTENDED_ACK, 1)
-        channel.setsockopt(SOL_NETLINK, CAP_ACK, 1)
-        _request(channel, index, where, (XDP_FD, program), (XDP_FLAGS, flag | IF_NOBODY))
-    except BaseException:
-        os.close(own)
-        channel.close()
-        raise
-
-    def undo() -> None:
-        try:
-            _request(channel, index, where, (XDP_FD, -1), (XDP_FLAGS, flag | IF_MINE), (XDP_EXPECTED_FD, own))
-        except OSError as error:
-            if error.errno not in NOT_OURS:
-                raise
-        finally:
-            os.close(own)
-            channel.close()
-
-    return undo
-
-
-def _request(channel: socket.socket, index: int, where: str, *attributes: tuple[int, int]) -> None:
-    """Ask for a change of an interface's XDP program, and wait for the answer."""
-    nested = b"".join(struct.pack("=HHi", 8, kind, value) for kind, value in attributes)
-    body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 0, 0)
-    body += struct.pack("=HH", 4 + len(nested), IFLA_XDP | NESTED) + nested
-    channel.send(struct.pack("=IHHII", 16 + len(body), SET_LINK, REQUEST | ACKNOWLEDGE, 1, 0) + body)
-    answer = channel.recv(1 << 16)
-    (code,) = struct.unpack_from("=i", answer, 16)
-    if code:
-        text = _error_text(answer)
-        raise OSError(-code, f"attach to {where}: {os.strerror(-code)}" + (f" ({text})" if text else ""))
-
-
-def _error_text(answer: bytes) -> str:
-    """The kernel's words behind an error: the first attribute after the error and the request's header."""
-    at = 16 + 4 + 16
-    if len(answer) < at + 4:
-        return ""
-    length, kind = struct.unpack_from("=HH", answer, at)
-    return answer[at + 4 : at + length].split(b"\0")[0].decode(errors="replace") if kind == ERROR_TEXT else ""
 
 
 # ---- to a socket ----

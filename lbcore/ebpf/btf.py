@@ -180,6 +180,25 @@ def parse(data: bytes) -> Btf:
     return Btf(data, (*found.types, *_types(found, types, start + types_at)), strings)
 
 
+def number(data: bytes, name: str, kind: int) -> int:
+    """The number of the first type of this name and kind in the contents of .BTF; 0 if there is none.
+
+    It makes nothing of all others: the kernel has more than 100,000 types. Raises BadObject.
+    """
+    start, (types_at, types_size, strings_at, _) = _header(".BTF", data, 4)
+    at, end, strings = start + types_at, start + types_at + types_size, start + strings_at
+    wanted, found = name.encode() + b"\0", 0
+    once, each = ([table[other].size if other in table else 0 for other in range(32)] for table in (ONCE, EACH))
+    while at < end:
+        found += 1
+        called, info, _ = _take(TYPE, data, at, f"type {found}")
+        this = info >> 24 & 31
+        if this == kind and data.startswith(wanted, strings + called):
+            return found
+        at += TYPE.size + once[this] + each[this] * (info & 0xFFFF)
+    return 0
+
+
 def parse_extension(data: bytes, btf: Btf) -> Extension:
     """The contents of .BTF.ext, whose names are in `btf`. Raises BadObject."""
     start, fields = _header(".BTF.ext", data, 4)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from lbcore.ebpf import btf, elf_file, elf_maps, isa, kinds
+from lbcore.ebpf import btf, elf_file, elf_maps, isa, kinds, settings
 from lbcore.ebpf.btf import Btf, Extension
 from lbcore.ebpf.elf_file import File, Section, Symbol
 from lbcore.ebpf.isa import SLOT, Instruction
@@ -28,7 +28,6 @@ from lbcore.ebpf.object import BadObject, CoreRelocation, Function, Line, MapSpe
 __all__ = ["BadObject", "read"]
 
 STRUCT_OPS = ".struct_ops"
-SETTINGS = ".kconfig"
 SHARED = (".text", ".text.")
 """How names of sections of functions that are called are or begin; elsewhere, functions are programs."""
 ANY, ADDRESS, CALL = 0, 1, 10
@@ -72,6 +71,7 @@ def read(data: bytes) -> Object:
         license=_license(file),
         btf=_placed(file, types) if types else b"",
         data_sections={section.name: section.data for section in maps.data.values()},
+        settings=linker.settings,
     )
 
 
@@ -123,7 +123,8 @@ class Linker:
         self.functions: dict[tuple[int, int], Code] = {}
         self.wanted: dict[tuple[int, int], tuple[int, Symbol]] = {}
         self.room = MOST_SLOTS
-        self.settings = _settings(types)
+        self.settings = settings.described(types)
+        self.asked = {one.name for one in self.settings}
         for section in file.sections:
             if section.type == elf_file.PROGBITS and section.flags & elf_file.EXECUTE and section.data:
                 self._add(section)
@@ -213,7 +214,7 @@ class Linker:
                 code, slot, "opcode", instruction.opcode, f"a relocation ({symbol.name}) wants a wide load or a call"
             )
         if symbol.section == elf_file.UNDEFINED:
-            kind_of = "setting" if symbol.name in self.settings else "kernel"
+            kind_of = "setting" if symbol.name in self.asked else "kernel"
             return instruction, Relocation(at, symbol.name, kind_of, symbol.binding == elf_file.WEAK)
         if instruction.wide:
             return self._address(code, slot, instruction, symbol, at, place)
@@ -277,12 +278,6 @@ class Linker:
         for slot, (number, access, kind, *_) in _moved(self.core, moved):
             if self.types:
                 yield CoreRelocation(slot, number, self.types.string(access), kind)
-
-
-def _settings(types: Btf | None) -> set[str]:
-    """The variables that stand for the kernel's configuration."""
-    section = types.named(SETTINGS, btf.DATA_SECTION) if types else None
-    return {types.type(number).name for number, _, _ in section.rows} if types and section else set()
 
 
 Records = dict[int, list[tuple[int, tuple[int, ...]]]]

@@ -41,10 +41,10 @@ def machine(cpu: str = CPU) -> Any:
     return llvm.Target.from_triple(TRIPLE).create_target_machine(cpu=cpu, opt=2)
 
 
-def optimised(module: Any) -> Any:
-    """Everything inlined, then the pipeline for BPF.
+def optimised(module: Any, target: Any) -> Any:
+    """Everything inlined, then the pipeline of the target's machine.
 
-    The pipeline's first act is to hide comparisons from the optimiser, for the verifier's sake. Those of numba's
+    The first act of BPF's is to hide comparisons from the optimiser, for the verifier's sake. Those of numba's
     statuses, which are constants once all is inlined, are to be gone by then. Level 3, because it unrolls a walk of six
     headers, as clang does: a rolled one keeps its state on the stack.
     """
@@ -53,18 +53,29 @@ def optimised(module: Any) -> Any:
     inlining.add_sroa_pass()
     inlining.add_sccp_pass()
     inlining.add_jump_threading_pass()
-    passes = llvm.create_pass_builder(machine(), llvm.create_pipeline_tuning_options(speed_level=3))
+    passes = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=3))
     for stage in (inlining, passes.getModulePassManager()):
         stage.run(module, passes)
     return module
 
 
 def for_this_machine(module: Any) -> str:
-    """The assembly of an optimised module: the same program, and another of LLVM's back ends."""
+    """Its assembly: the same program, by another of LLVM's back ends and that one's pipeline.
+
+    What BPF's pipeline hides comparisons in, other back ends cannot lower.
+    """
     target = llvm.Target.from_default_triple().create_target_machine(opt=2)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
-    text: str = target.emit_assembly(module)
+    text: str = target.emit_assembly(complete(optimised(module, target)))
     return text
+
+
+def complete(module: Any) -> Any:
+    """The module, if it calls nothing that there is not; else the process ends with the words of LLVM."""
+    for one in module.functions:
+        if one.is_declaration and not one.name.startswith("llvm."):
+            sys.exit(f"error: A call to built-in function '{one.name}' is not supported.")
+    return module
 
 
 def divides(module: Any) -> bool:
@@ -78,14 +89,12 @@ def divides(module: Any) -> bool:
 
 
 def main() -> None:
-    module = optimised(llvm.parse_bitcode(sys.stdin.buffer.read()))
-    missing = [one.name for one in module.functions if one.is_declaration and not one.name.startswith("llvm.")]
-    if missing:
-        sys.exit(f"error: A call to built-in function '{missing[0]}' is not supported.")
+    bpf, module = machine(), llvm.parse_bitcode(sys.stdin.buffer.read())
     if sys.argv[1] == "assembly":
         sys.stdout.buffer.write(for_this_machine(module).encode())
-    else:
-        sys.stdout.buffer.write(machine(DIVIDING_CPU if divides(module) else CPU).emit_object(module))
+        return
+    complete(optimised(module, bpf))
+    sys.stdout.buffer.write((machine(DIVIDING_CPU) if divides(module) else bpf).emit_object(module))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ Rule of this file: an object's programs become the kernel's. Maps are `maps_kern
 Theory. Loading is four steps. The types go first (BTF), then maps are made, then each wide load that wants a map gets
 its descriptor, and then the kernel is asked to take the program: it verifies it, compiles it to machine code, and gives
 a descriptor. CO-RE relocations go along as they are: the kernel knows its own types best and applies them itself.
-What an object wants in a map of programs is loaded with the program, and lives as long as it does.
+What programs ask of the kernel's configuration is put into one more map (`settings`). What an object wants in a map of
+programs is loaded with the program, and lives as long as it does.
 
 Trap. Nothing of this outlives its descriptors. A program that goes out of use is detached and closed even if nobody
 says so; what is to stay must be pinned.
@@ -28,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lbcore.ebpf import attach, kinds, system_call
+from lbcore.ebpf import attach, kinds, settings, system_call
 from lbcore.ebpf import object as objects
 from lbcore.ebpf.kernel_symbols import Symbols
 from lbcore.ebpf.loading import Types, load_program, load_types
@@ -182,6 +183,7 @@ def load(
     Raises Rejected if the verifier does not take it, BadObject for what this loader cannot do, OSError otherwise
     (EPERM: loading takes root, or CAP_BPF and CAP_NET_ADMIN).
     """
+    source = settings.filled(source)
     program = _chosen(source, name)
     program = replace(program, kind=kind or program.kind)
     _refuse_unsupported(program)
@@ -214,10 +216,6 @@ def _chosen(source: Object, name: str) -> objects.Program:
 
 
 def _refuse_unsupported(program: objects.Program) -> None:
-    for relocation in program.relocations:
-        if relocation.kind == "setting":
-            why = "declared extern: this loader does not look up how the kernel was configured"
-            raise BadObject(program.section, "symbol", relocation.symbol, why)
     if program.kind not in kinds.PROGRAMS[1:]:
         why = f"it tells no kind of program, and load's kind is {program.kind!r}; known are xdp, tc, socket and others"
         raise BadObject(program.section, "name of the section", program.section, why)

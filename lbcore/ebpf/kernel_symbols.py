@@ -22,6 +22,7 @@ from lbcore.ebpf.object import BadObject, Program, Relocation
 TYPES = Path("/sys/kernel/btf/vmlinux")
 MISSING = 2_002_000_000
 """No helper has this number; the verifier takes a call of it where it is never reached. libbpf's numbers begin here."""
+MISSING_FUNCTION = "declared extern; the running kernel has no such function (those of modules are not looked up)"
 ADDRESSES = Path("/proc/kallsyms")
 HOOKS = {
     # prefix of the section: kind of the hook's type, and how its name begins there
@@ -39,8 +40,8 @@ class Symbols:
     """The running kernel's names; what it has is read when first asked for."""
 
     @cached_property
-    def types(self) -> btf.Btf:
-        return btf.parse(TYPES.read_bytes())
+    def types(self) -> bytes:
+        return TYPES.read_bytes()
 
     @cached_property
     def addresses(self) -> dict[str, int]:
@@ -49,7 +50,7 @@ class Symbols:
 
     def number(self, name: str, *kinds: int) -> int:
         """The number of the type of this name; 0 if there is none."""
-        return next((found.number for kind in kinds if (found := self.types.named(name, kind))), 0)
+        return next((found for kind in kinds if (found := btf.number(self.types, name, kind))), 0)
 
 
 def resolve(program: Program, symbols: Symbols) -> bytes:
@@ -67,7 +68,7 @@ def _fill(program: Program, code: bytearray, wanted: Relocation, symbols: Symbol
     if code[at] != isa.LDDW:
         number = symbols.number(name, btf.FUNCTION)
         if not number and not wanted.optional:
-            raise BadObject(program.section, "symbol", name, "declared extern; the running kernel has no such function")
+            raise BadObject(program.section, "symbol", name, MISSING_FUNCTION)
         whom, number = (isa.KERNEL, number) if number else (isa.HELPER, MISSING)
         struct.pack_into("<BBhi", code, at, isa.JMP | isa.CALL, whom << 4, 0, number)
         return
@@ -91,6 +92,6 @@ def hook(program: Program, symbols: Symbols) -> int:
     kind, begin = HOOKS[prefix.removesuffix(".s")]
     number = symbols.number(begin + name.partition("+")[0], kind)
     if not number:
-        why = f"the running kernel's types have no {begin + name}"
+        why = f"the running kernel's types have no {begin + name} (types of modules are not looked up)"
         raise BadObject(program.section, "name of the section", program.section, why)
     return number

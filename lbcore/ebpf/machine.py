@@ -121,7 +121,10 @@ def _link(program: bytes | Linked, names: list[str]) -> bytes:
     code = bytearray(program.code)
     for relocation in program.relocations:
         at = relocation.instruction * isa.SLOT
-        if getattr(relocation, "kind", "map") in ("kernel", "setting"):
+        kind = getattr(relocation, "kind", "map")
+        if kind == "setting":
+            raise ValueError(f"{relocation.symbol!r}: a setting of the kernel's; `settings.filled` gives it a value")
+        if kind == "kernel":
             if not relocation.optional:
                 raise ValueError(f"{relocation.symbol!r}: the program wants it of the kernel; there is none here")
             kept = isa.IMM64 if code[at] == isa.LDDW else isa.KERNEL  # an address of 0, or a call that faults

@@ -50,13 +50,23 @@ class Relocation:
 
     kind "map": a map; "data": a place in the value of the map that holds a data section (the offset is in the load's
     next_imm); "kernel": something of the kernel's that the object declares extern (here the slot may hold a call), and
-    "setting": how the kernel was configured. optional: it may be missing (declared weak).
+    "setting": how the kernel was configured (`settings`). optional: it may be missing (declared weak).
     """
 
     instruction: int
     symbol: str
     kind: str = "map"
     optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A variable that is to have a value of the kernel's configuration. kind: of `settings.KINDS`; size in bytes."""
+
+    name: str
+    kind: str
+    size: int
+    signed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +141,8 @@ class MapSpec:
 class Object:
     """An object file: its bytes, and what they mean.
 
-    btf: the contents of section .BTF, ready for the kernel, or empty; data_sections: .rodata, .data, .bss, by name.
+    btf: the contents of section .BTF, ready for the kernel, or empty; data_sections: .rodata, .data, .bss, by name;
+    settings: what programs ask of the kernel's configuration.
     """
 
     elf: bytes = field(repr=False)
@@ -140,6 +151,7 @@ class Object:
     license: str = ""
     btf: bytes = field(default=b"", repr=False)
     data_sections: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    settings: tuple[Setting, ...] = ()
 
     @property
     def program(self) -> Program:

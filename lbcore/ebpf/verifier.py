@@ -39,7 +39,7 @@ __all__ = ["CATEGORIES", "COLUMNS", "DIFFERENCES", "Change", "Difference", "Step
 
 LIMIT = 1_000_000
 """Instructions the walk may take (BPF_COMPLEXITY_LIMIT_INSNS)."""
-KEEP = 20_000
+KEEP = 5_000
 """Steps kept from the beginning of a walk, and as many from its end."""
 FREE = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
 """Licences that let a program call what is under the GPL."""
@@ -63,12 +63,19 @@ DIFFERENCES = (
         "it is nearly always a mistake; other users' programs are refused by the kernel, too",
     ),
     Difference(
+        "fields that an instruction does not use", "refused, if not 0", "some are ignored", "RFC 9669 wants 0",
+    ),
+    Difference(
         "array look-up with a constant key in bounds", "the result may be null", "known not to be null (since 6.14)",
         "one rule for all look-ups; older kernels have it so",
     ),
     Difference(
-        "numbers that nothing depends on", "compared when ways meet", "ignored (precision tracking)",
-        "simpler; some programs with very many ways are too long here that the kernel takes",
+        "the number of the processor", "any number", "less than the number of processors",
+        "no program here uses it as an index",
+    ),
+    Difference(
+        "how far from the packet's start a pointer at least is", "forgotten when something may be subtracted", "kept",
+        "so that ways meet that differ in nothing else",
     ),
     Difference(
         "bounds after r2 = r1; r2 += 4", "of r2 alone", "r1 learns what r2 is compared with (since 6.11)",
@@ -92,6 +99,9 @@ DIFFERENCES = (
     ),
     Difference(
         "fields of sockets, flow keys and the kernel's own structures", "refused", "accepted, by type", "not modelled",
+    ),
+    Difference(
+        "atomic operations on a pointer in the stack", "refused", "accepted from root", "nobody needs them",
     ),
     Difference(
         "reading a map's own structure", "refused", "accepted from root", "the book's machine has nothing there",

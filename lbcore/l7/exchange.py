@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 from lbcore.l7.errors import Malformed
 from lbcore.l7.message import Headers, Request, Response, Transform, text
 from lbcore.l7.pool import Backend, Pool, Result
+from lbcore.l7.target import BadTarget, normal
 
 if TYPE_CHECKING:
     from lbcore.l7.filters.filter import Filter
@@ -44,38 +45,44 @@ if TYPE_CHECKING:
 REFUSED = frozenset((b"CONNECT", b"TRACE"))
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
 NONE = Headers()
+REFUSALS = 5  # of streams that a backend says it did not work on (RFC 9113, 8.7), until they count as failures
 STATUS_OF = {"timeout": 504, "connect timeout": 504}
 
 
 class Exchange:
     """See the head of this file. The attributes up to `bytes_out` are those that filters see."""
 
-    # What holds for nearly every exchange from its beginning to its end stands here; an exchange that differs says so.
-    response: Response | None = None
-    route = backend = error = ""
-    attempts = bytes_in = bytes_out = 0
-    deadline = 0.0
-    _filters: tuple[Filter, ...] = ()
-    _passed = 0  # filters whose on_request was called
-    _pool: Pool | None = None
-    _instead_of_a_pool: Response | None = None
-    _target: Backend | None = None
-    _tried: tuple[Backend, ...] = ()
-    _side: BackendSide | None = None
-    _kept: list[bytes] | None = None  # of the request's body, to be sent (again)
-    _kept_size = 0
-    _repeatable = True  # nothing of the body was sent that is not kept
-    _trailers = NONE
-    _transforms: Sequence[Transform] = ()
-    _collecting = _request_over = _over = _stale = _expects = _response_paused = False
-    _waits: list[tuple[Any, ...]] | None = None  # news of the backend, while a filter is awaited
-    _asked = 0.0
-    _turn = 0  # of the attempt; what belongs to an earlier one comes too late
+    __slots__ = (
+        "__weakref__", "_asked", "_collecting", "_expects", "_filters", "_instead_of_a_pool", "_kept", "_kept_size",
+        "_over", "_passed", "_pool", "_repeatable", "_request_over", "_response_paused", "_side", "_stale", "_target",
+        "_trailers", "_transforms", "_tried", "_turn", "_waits", "attempts", "backend", "bytes_in", "bytes_out",
+        "client", "deadline", "error", "notes", "proxy", "request", "response", "route", "started",
+    )  # fmt: skip
 
     def __init__(self, proxy: Proxy, client: ClientSide, request: Request) -> None:
         self.proxy, self.client, self.request = proxy, client, request
+        self.response: Response | None = None
         self.notes: dict[Any, Any] = {}
         self.started = monotonic()
+        self.route = self.backend = self.error = ""
+        self.attempts = self.bytes_in = self.bytes_out = 0
+        self.deadline = self._asked = 0.0
+        self._filters: tuple[Filter, ...] = ()
+        self._passed = 0  # filters whose on_request was called
+        self._pool: Pool | None = None
+        self._instead_of_a_pool: Response | None = None
+        self._target: Backend | None = None
+        self._tried: tuple[Backend, ...] = ()
+        self._side: BackendSide | None = None
+        self._kept: list[bytes] | None = None  # of the request's body, to be sent (again)
+        self._kept_size = 0
+        self._repeatable = True  # nothing of the body was sent that is not kept
+        self._trailers = NONE
+        self._transforms: Sequence[Transform] = ()
+        self._collecting = self._request_over = self._over = self._stale = self._expects = False
+        self._response_paused = False
+        self._waits: list[tuple[Any, ...]] | None = None  # news of the backend, while a filter is awaited
+        self._turn = 0  # of the attempt; what belongs to an earlier one comes too late
 
     # ---- inwards ----
 
@@ -102,12 +109,18 @@ class Exchange:
         self._inwards()
 
     def _refusal(self) -> Response | None:
-        """What no route could change."""
+        """What no route could change. From here on the target is in its one form (see `target`): what routes and
+        filters decide by is what the backend gets."""
         request, limits = self.request, self.proxy.limits
         if request.method in REFUSED and request.protocol is None:
             return text(405, f"{request.method.decode()} is not for this proxy")
         if request.length is not None and request.length > limits.body:
             return text(413, f"a body may have {limits.body} bytes")
+        if request.method != b"CONNECT":
+            try:
+                request.target = normal(request.target, self.proxy.rules)
+            except BadTarget as wrong:
+                return text(400, str(wrong))
         return None
 
     def ask(self, pool: Pool) -> None:
@@ -290,6 +303,8 @@ class Exchange:
             self._collecting = False
             self.request.body = b"".join(self._kept or ())
             self._inwards()
+        elif self.request.protocol and self.response is None:
+            return  # the request has ended; the tunnel has not begun
         elif self._side is not None and (self.request.length != 0 or self.request.protocol):
             self._side.send_end(trailers)
             if self.response is None:
@@ -303,6 +318,16 @@ class Exchange:
             self.answer(text(wrong.status, wrong.why))
         else:
             self._break_off("bad request")
+
+    def out_of_time(self, why: str) -> None:
+        """The client, or somebody for it, has set a limit, and it is reached."""
+        self.error = self.error or why
+        self._drop_side(why)
+        if self.response is None:
+            self.answer(text(504, f"{why} exceeded"))
+        else:
+            self._break_off(why)
+        self.flush()
 
     # ---- from the backend ----
 
@@ -318,7 +343,7 @@ class Exchange:
         assert backend is not None
         if response.status >= 500 and self._can_repeat():
             result = Result(response.status, "", monotonic() - self._asked, sent=True)
-            if pool.again(request, result, self.attempts):
+            if pool.again(request, result, self.attempts, tried=(*self._tried, backend)):
                 self._drop_side("", result)
                 self._tried = (*self._tried, backend)
                 self._ask()
@@ -435,7 +460,12 @@ class Exchange:
         pool, backend = self._pool, self._target
         assert pool is not None
         assert backend is not None
-        result = Result(0, why, monotonic() - self._asked, sent=side is not None)
+        refused = why == "refused stream"  # nobody worked on it: whatever the method, it can be sent again
+        result = Result(0, why, monotonic() - self._asked, sent=side is not None and not refused)
+        if refused and self.attempts < REFUSALS and self._can_repeat():
+            self._settle(None)
+            self._try(pool, backend)
+            return
         raced = side is not None and side.reused and why == "reset" and not self._stale
         if raced and self._can_repeat() and self.request.method in IDEMPOTENT:
             self._settle(None)
@@ -443,7 +473,7 @@ class Exchange:
             self._try(pool, backend)
             return
         self._settle(result)
-        if self._can_repeat() and pool.again(self.request, result, self.attempts):
+        if self._can_repeat() and pool.again(self.request, result, self.attempts, tried=(*self._tried, backend)):
             self._stale = False
             self._tried = (*self._tried, backend)
             self._ask()

@@ -383,7 +383,7 @@ ANSWERS = {
     a_redirect_by_array: "is of kind array: a program has lookup",
     too_few_unpacked: "3 names for 2 values",
     a_lookup_without_found: "what a look-up gives, (found, value)",
-    a_negative_offset: "bytes -1 to -1",
+    a_negative_offset: "byte -1 of the packet",
     an_access_not_checked: "beyond what need() was asked for",
     a_byte_too_far: "the program has asked for 14",
     a_packet_sliced: "advance() moves a view",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -14,13 +15,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from lbcore.ebpf import elf, kernel
+from lbcore.ebpf import attach, elf, kernel
 from lbcore.ebpf.assembler import assemble
 from lbcore.ebpf.object import Object, Program
 from tests import needs
 from tests.ebpf.compiled import c
 
-pytestmark = [needs.tier(2), needs.command("clang"), needs.command("ip")]
+pytestmark = [needs.tier(2), needs.command("clang"), needs.command("ip"), needs.command("tc")]
 
 NEW_NETWORK = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -145,7 +146,7 @@ def test_nothing_stays_when_the_process_ends(way: str, ending: str, tmp_path: ob
         file.write(c("many"))
     script = f"""
 import time
-from lbcore.ebpf import elf, kernel
+from lbcore.ebpf import attach, elf, kernel
 program = kernel.load(elf.read(open({path!r}, "rb").read()), "count")
 program.attach("a", way={way!r})
 print("there", flush=True)
@@ -182,14 +183,22 @@ def test_socket_filters_drop() -> None:
         assert receiver.recv(100) == b"seen"
 
 
+ACCEPT = Object(b"", (Program("accept", "tc", "tc", assemble("r0 = 0\nexit")),))
+
+
+def tc(*words: str) -> str:
+    return subprocess.run(["tc", *words], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("way", ["link", "netlink"])
 @pytest.mark.parametrize("mode", ["ingress", "egress"])
-def test_tc_programs_are_linked(mode: str) -> None:
+def test_tc_programs_see_packets(mode: str, way: str) -> None:
     """It runs once for each frame that comes in at a, or goes out there."""
-    accept = Object(b"", (Program("accept", "tc", "tc", assemble("r0 = 0\nexit")),))
     frame = bytes(12) + b"\x88\xb5" + bytes(50)
-    with kernel.load(accept) as program, kernel.statistics(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+    with kernel.load(ACCEPT) as program, kernel.statistics(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
         wire.bind(("b" if mode == "ingress" else "a", 0))
-        with program.attach("a", mode):
+        with program.attach("a", mode, way=way) as place:
+            assert (place.way, place.mode) == (way, mode)
             for _ in range(10):
                 wire.send(frame)
             until = time.monotonic() + 10
@@ -198,6 +207,48 @@ def test_tc_programs_are_linked(mode: str) -> None:
             assert program.statistics.runs == 10
         wire.send(frame)
         assert program.statistics.runs == 10
+    assert "clsact" not in tc("qdisc", "show", "dev", "a")
+
+
+def test_a_kernel_without_links_at_tc_is_told_by_netlink(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(*_: object) -> None:
+        raise OSError(errno.EINVAL, "no such attachment")
+
+    monkeypatch.setattr(attach, "_link", without)
+    with kernel.load(ACCEPT) as program:
+        with program.attach("a", "egress") as place:
+            assert place.way == "netlink"
+            shown = tc("filter", "show", "dev", "a", "egress")
+            assert "direct-action" in shown
+            assert f"id {program.id} " in shown
+        with pytest.raises(OSError, match="no such attachment"):
+            program.attach("a", way="link")
+
+
+def test_filters_of_others_stay() -> None:
+    """Ours goes alone where others hang, and clsact stays for them, or if it was there before."""
+    with kernel.load(ACCEPT) as one, kernel.load(ACCEPT) as other:
+        first, second = (program.attach("a", way="netlink") for program in (one, other))
+        first.detach()
+        shown = tc("filter", "show", "dev", "a", "ingress")
+        assert f"id {other.id} " in shown
+        assert f"id {one.id} " not in shown
+        second.detach()
+        assert not tc("filter", "show", "dev", "a", "ingress")
+        tc("qdisc", "replace", "dev", "a", "clsact")
+        with one.attach("a", way="netlink"):
+            pass
+        assert "clsact" in tc("qdisc", "show", "dev", "a")
+        with one.attach("a", way="netlink"):
+            tc("qdisc", "del", "dev", "a", "clsact")
+        with one.attach("a", way="netlink"):
+            ip("link", "del", "dev", "a")
+
+
+def test_what_is_no_tc_program_leaves_no_clsact() -> None:
+    with kernel.load(elf.read(c("many")), "count") as program, pytest.raises(OSError, match="attach to a"):
+        attach.attach(program.fd, "tc", "a", way="netlink")
+    assert "clsact" not in tc("qdisc", "show", "dev", "a")
 
 
 def test_wrong_places_are_named() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 import shutil
 
+import pytest
+
 from lbcore.ebpf import kernel, native
 from lbcore.ebpf.programs.drop_all import drop_all
 from lbcore.ebpf.programs.echo import echo
@@ -12,13 +14,19 @@ from lbcore.ebpf.programs.no_reflection import no_reflection
 from tests import needs
 
 
-def test_assembly_is_the_program_and_nothing_else():
-    text = native.assembly(drop_all)
-    assert text[0] == "drop_all:"
+@pytest.mark.parametrize("source", [drop_all, no_reflection, echo], ids=lambda one: one.__name__)
+def test_assembly_is_the_program_and_nothing_else(source):
+    text = native.assembly(source)
+    assert text[0] == f"{source.__name__}:"
     assert not [line for line in text if line.lstrip().startswith(".") and not line.startswith(".LBB")]
+    assert not [line for line in text if "passthrough" in line]
+
+
+def test_assembly_is_of_this_machine():
+    text = native.assembly(drop_all)
     if platform.machine() == "x86_64":
         assert [line.split() for line in text[1:]] == [["movl", "$1,", "%eax"], ["retq"]]
-    assert len(native.assembly(no_reflection)) > 10
+    assert len(native.assembly(echo)) > len(native.assembly(no_reflection)) > 10
 
 
 @needs.tier(2)

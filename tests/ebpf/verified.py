@@ -42,13 +42,17 @@ def program(text: str | bytes, kind: str = "xdp", section: str = "") -> Program:
     return Program("program", section or kind, kind, code, tuple(relocations))
 
 
-def ours(text: str | bytes, kind: str = "xdp", *, uninitialised: bool = True, section: str = "") -> Verdict:
+def ours(
+    text: str | bytes, kind: str = "xdp", *, uninitialised: bool = True, section: str = "", limit: int = 50_000
+) -> Verdict:
     """This book's verdict; as to reading unwritten stack, as the kernel's of root."""
-    return verify(program(text, kind, section), {one.name: one for one in MAPS}, uninitialised=uninitialised)
+    maps = {one.name: one for one in MAPS}
+    return verify(program(text, kind, section), maps, uninitialised=uninitialised, limit=limit)
 
 
 @cache
-def kernel_maps() -> Mapping[str, kernel.KernelMap]:
+def kernel_maps(kind: str) -> Mapping[str, kernel.KernelMap]:
+    """For programs of one kind: an array of programs belongs to the first kind that uses it."""
     return kernel.create_maps(Object(b"", (), MAPS))
 
 
@@ -56,7 +60,7 @@ def kernels(text: str | bytes, kind: str = "xdp", section: str = "") -> str:
     """Empty if the kernel takes it, else its reason."""
     one = program(text, kind, section)
     try:
-        kernel.load(Object(b"", (one,), MAPS, license="GPL"), maps=kernel_maps()).close()
+        kernel.load(Object(b"", (one,), MAPS, license="GPL"), maps=kernel_maps(kind)).close()
     except kernel.Rejected as refused:
         return refused.reason
     except OSError as error:

@@ -108,9 +108,9 @@ def stack_bounds(env: Environment, state: State, name: str, pointer: Value, offs
         raise Refusal(STACK, f"{name} = {pointer} can be anywhere", "bound what was added to it")
     fixed = pointer.offset + offset
     low, high = pointer.number.smin + fixed, pointer.number.smax + fixed + size
-    if low < -FRAME_SIZE or high > 0 or high < low:
+    if low < -FRAME_SIZE or low >= 0 or high > 0:
         raise Refusal(
-            STACK, f"{name} {offset:+d} reaches {_span('r10', low, high)}", f"there is r10-{FRAME_SIZE} to r10-1"
+            STACK, f"{name} {offset:+d} reaches r10{low:+d} to r10{high - 1:+d}", f"there is r10-{FRAME_SIZE} to r10-1"
         )
     function = state.frames[pointer.about].function
     env.depths[function] = max(env.depths.get(function, 0), -low)
@@ -162,7 +162,7 @@ def _in_packet(name: str, pointer: Value, offset: int, size: int) -> None:
             wanted = "packet pointers are checked forward only"
         elif pointer.range:
             wanted += f"; the program has asked for {pointer.range}"
-        raise Refusal(PACKET, f"{name} = {pointer} reaches bytes {start} to {start + size - 1} of {where}", wanted)
+        raise Refusal(PACKET, f"{name} = {pointer} reaches {_bytes(start, start + size)} of {where}", wanted)
 
 
 def _within(category: str, name: str, pointer: Value, offset: int, size: int, room: int) -> None:
@@ -176,7 +176,7 @@ def _within(category: str, name: str, pointer: Value, offset: int, size: int, ro
     if pointer.number.umax >= FARTHEST:
         raise Refusal(category, f"{name} = {pointer} can lead anywhere", f"bound what is added: {right}")
     if low < 0 or high > room:
-        raise Refusal(category, f"{name} = {pointer} reaches {_span('byte ', low, high)}", right)
+        raise Refusal(category, f"{name} = {pointer} reaches {_bytes(low, high)}", right)
 
 
 def _fixed(pointer: Value, offset: int, size: int) -> Value:
@@ -191,9 +191,8 @@ def _at(pointer: Value, offset: int) -> str:
     return str(pointer._replace(offset=pointer.offset + offset)).split(",")[0]
 
 
-def _span(base: str, low: int, high: int) -> str:
-    sign = "+d" if base == "r10" else "d"
-    return f"{base}{low:{sign}} to {base if base == 'r10' else ''}{high - 1:{sign}}"
+def _bytes(first: int, end: int) -> str:
+    return f"byte {first}" if end == first + 1 else f"bytes {first} to {end - 1}"
 
 
 _RIGHT = "memory is reached through pointers to context, stack, packet, map values and records"

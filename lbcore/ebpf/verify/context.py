@@ -102,5 +102,6 @@ def _field(env: Environment, pointer: Value, offset: int, size: int) -> Field:
     for field in _fields(env):
         if field.start <= offset and offset + size <= field.end and offset % size == 0:
             return field
-    fields = ", ".join(f"{one.name} at {one.start}" for one in _fields(env))
-    raise Refusal(CONTEXT, f"accesses bytes {offset} to {offset + size - 1} of the context", f"there are {fields}")
+    near = sorted(_fields(env), key=lambda one: abs(one.start - offset))[:6]
+    fields = ", ".join(f"{one.name} at {one.start}" for one in sorted(near))
+    raise Refusal(CONTEXT, f"accesses bytes {offset} to {offset + size - 1} of the context", f"near it are {fields}")

@@ -11,7 +11,7 @@ from lbcore.ebpf.verify import access, arithmetic, calls, number, pointers, valu
 from lbcore.ebpf.verify.bits import M32
 from lbcore.ebpf.verify.environment import Environment
 from lbcore.ebpf.verify.maps import Facts
-from lbcore.ebpf.verify.refusal import MAP, REGISTER, UNKNOWN, Refusal
+from lbcore.ebpf.verify.refusal import MAP, NOT_A_POINTER, REGISTER, UNKNOWN, Refusal
 from lbcore.ebpf.verify.state import State
 from lbcore.ebpf.verify.value import NONE, NUMBER, Value
 
@@ -53,9 +53,12 @@ def atomic(env: Environment, state: State, i: Instruction) -> None:
     read(state, i.src)
     if i.imm == isa.CMPXCHG:
         read(state, 0)
+    target = 0 if i.imm == isa.CMPXCHG else i.src
+    if i.imm & isa.FETCH and target == i.dst:
+        raise Refusal(NOT_A_POINTER, f"fetches into r{i.dst}, which holds the address", "use two registers")
     fetched = access.atomic(env, state, f"r{i.dst}", read(state, i.dst), i.offset, i.size)
     if i.imm & isa.FETCH:
-        state.registers[0 if i.imm == isa.CMPXCHG else i.src] = fetched
+        state.registers[target] = fetched
 
 
 def wide(state: State, i: Instruction, facts: Facts | None) -> None:

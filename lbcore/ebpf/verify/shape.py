@@ -25,7 +25,7 @@ class Shape:
     def __init__(self, checked: Program) -> None:
         self.program, self.instructions = checked, checked.instructions
         if not self.instructions:
-            raise Refusal(CODE, "there are no instructions", "the least is r0 = 2; exit")
+            raise Refusal(CODE, "there are no instructions", "the least program is r0 = 0; exit")
         called = {self.program.targets[i] for i, one in enumerate(self.instructions) if _is_local_call(one)}
         self.starts = sorted({0, *called})
         for index, one in enumerate(self.instructions):

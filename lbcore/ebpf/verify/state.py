@@ -137,6 +137,23 @@ class State:
             places >>= PLACES
         return found
 
+    def resembles(self, new: State, live: int) -> bool:
+        """Have the registers of the innermost function the same content? A quick look, to save a thorough one."""
+        ours, theirs = self.registers, new.registers
+        for n in reversed(_members(live)):
+            old, now = ours[n], theirs[n]
+            if old.number is not now.number and old.number != now.number:
+                return False
+        return True
+
+    def within(self, old: State) -> State:
+        """A copy without the slots that lie deeper in the stack than any that was in use in the old state."""
+        made = self.copy()
+        for ours, theirs in zip(made.frames, old.frames, strict=True):
+            deepest = min(theirs.stack, default=0)
+            ours.stack = Stack({base: slot for base, slot in ours.stack.items() if base >= deepest})
+        return made
+
     def includes(self, new: State, live: Callable[[int], int], index: int, matter: int, *, trusting: bool) -> bool:
         """Is whatever is safe in this state, at instruction `index`, safe in the new one?
 

@@ -55,14 +55,25 @@ class Step(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A step as it was kept; place: the index of its instruction."""
+    """A step as it was kept. place: the index of its instruction; before, after: the registers of its function;
+    written: slots of the stack, as (offset from r10, before, after)."""
 
     number: int
     place: int
     path: int
     depth: int
-    changes: tuple[Change, ...]
+    before: list[Any]
+    after: list[Any]
+    written: tuple[tuple[int, Any, Any], ...]
     note: str
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        registers = enumerate(zip(self.before, self.after, strict=True))
+        return (
+            *(Change(f"r{n}", old, new) for n, (old, new) in registers if old is not new and old != new),
+            *(Change(f"[r10{base}]", old, new) for base, old, new in self.written),
+        )
 
 
 class Steps(Sequence[Step]):
@@ -74,8 +85,7 @@ class Steps(Sequence[Step]):
         self.last: deque[Record] = deque(maxlen=keep)
         self.total = 0
 
-    def add(self, index: int, path: int, depth: int, changes: tuple[Change, ...], note: str) -> None:
-        record = Record(self.total, index, path, depth, changes, note)
+    def add(self, record: Record) -> None:
         self.total += 1
         (self.first if len(self.first) < self.keep else self.last).append(record)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from lbcore.ebpf import forms, isa
+from lbcore.ebpf import forms, isa, signatures
 from lbcore.ebpf.isa import ALU, ALU64, ATOMIC, JMP, JMP32, LD, LDX, ST, STX, Instruction
 from lbcore.ebpf.verify import calls, instructions, jumps, value
 from lbcore.ebpf.verify.environment import Environment
@@ -25,7 +25,7 @@ from lbcore.ebpf.verify.shape import MAX_FRAMES, Shape
 from lbcore.ebpf.verify.stack import EMPTY, Stack
 from lbcore.ebpf.verify.state import Frame, State
 from lbcore.ebpf.verify.value import NOTHING
-from lbcore.ebpf.verify.verdict import Change, Steps
+from lbcore.ebpf.verify.verdict import Record, Steps
 
 MOST_PENDING = 8192
 """Ways laid aside at once, as in the kernel (BPF_COMPLEXITY_LIMIT_JMP_SEQ)."""
@@ -58,11 +58,11 @@ class Walk:
         self.state = State()
         self.state.registers[1] = value.CONTEXT_POINTER
         self.origins: dict[int, tuple[int, int]] = {}
-        self._before = self.state.registers
+        self._before: tuple[list[value.Value], Stack | None] = self.state.registers, None
         self._parent: Checkpoint | None = None
         self._since = SPACING
         self._seen: dict[int, list[Checkpoint]] = {index: [] for index in shape.joins}
-        self._pending: list[tuple[int, State, Checkpoint | None, int, int, list[value.Value]]] = []
+        self._pending: list[tuple[int, State, Checkpoint | None, int, int, tuple[list[value.Value], Stack | None]]] = []
         self._rules = [self._rule(index, one) for index, one in enumerate(shape.instructions)]
 
     def run(self) -> None:
@@ -79,12 +79,12 @@ class Walk:
             state, index = self.state, self.index
             rule, writes = self._rules[index]
             frame = state.frames[-1]
-            self._before, stack = frame.registers.copy(), frame.stack.copy() if writes else None
+            self._before = frame.registers.copy(), frame.stack.copy() if writes else None
             note: str | None = "refused"
             try:
                 note = rule()
             finally:
-                self._note(index, frame, self._before, stack, note or "")
+                self._note(index, frame, *self._before, note or "")
             if self.env.decisive:
                 self._decided_by(self.env.decisive)
                 self.env.decisive = 0
@@ -94,7 +94,7 @@ class Walk:
     # ---- one instruction; each returns a note, and sets self.index ----
 
     def _rule(self, index: int, i: Instruction) -> tuple[Callable[[], str | None], bool]:
-        """What is to be done at an instruction, and whether it may change the stack."""
+        """What is to be done at an instruction, and whether what is known of the stack may change."""
         form = forms.find(i)
         assert form is not None, "a checked program has only known forms"
         if i.klass in (JMP, JMP32):
@@ -103,29 +103,39 @@ class Walk:
             if i.code == isa.JA:
                 return partial(self._go, self.shape.program.targets[index]), False
             if i.code != isa.CALL:
-                return partial(self._jump, i, form.name, self.shape.program.targets[index]), False
+                return partial(self._jump, i, form.name, self.shape.program.targets[index]), True
             if i.src == isa.LOCAL:
                 return partial(self._enter, self.shape.program.targets[index]), False
             if i.src == isa.KERNEL:
                 return partial(self._kernel, i), False
-            slot = self.shape.program.slots[index]
-            return self._then(partial(calls.call, self.env, helper=i.imm, slot=slot)), True
+            slot, called = self.shape.program.slots[index], signatures.HELPERS.get(i.imm)
+            rule = partial(calls.call, self.env, helper=i.imm, slot=slot)
+            return self._then(rule, f"calls {called.name}" if called else ""), True
         if i.klass in (ALU, ALU64):
             return self._then(partial(instructions.arithmetic_of, self.env, i=i, name=form.name)), False
         if i.wide:
+            self._look(index, i)
             return self._then(partial(instructions.wide, i=i, facts=self.maps.get(index))), False
         if i.klass == LD:
             return self._then(partial(instructions.packet_load, self.env, i=i)), False
         if i.klass == LDX:
             return self._then(partial(instructions.load, self.env, i=i)), False
         assert i.klass in (ST, STX), "a checked program has only known forms"
-        rule = instructions.atomic if i.klass == STX and i.mode == ATOMIC else instructions.store
-        return self._then(partial(rule, self.env, i=i)), True
+        store = instructions.atomic if i.klass == STX and i.mode == ATOMIC else instructions.store
+        return self._then(partial(store, self.env, i=i)), True
 
-    def _then(self, rule: Callable[..., None]) -> Callable[[], None]:
-        def run() -> None:
+    def _look(self, index: int, i: Instruction) -> None:
+        """The kernel looks maps up before it walks, so what is wrong with one is wrong even where no way leads."""
+        try:
+            instructions.wide(State(), i, self.maps.get(index))
+        except Refusal as why:
+            raise Refusal(why.category, why.why, why.instead, index=index) from None
+
+    def _then(self, rule: Callable[..., None], note: str = "") -> Callable[[], str]:
+        def run() -> str:
             rule(state=self.state)
             self.index += 1
+            return note
 
         return run
 
@@ -185,17 +195,17 @@ class Walk:
         """Has a state that includes this one gone well from here? If not, remember this one."""
         seen, live, trusting = self._seen[self.index], self.shape.live.__getitem__, self.env.trusting
         for checkpoint in reversed(seen):
-            matter = EVERY if checkpoint.open else checkpoint.matter
-            if checkpoint.state.includes(self.state, live, self.index, matter, trusting=trusting):
-                if not checkpoint.open:
-                    checkpoint.hits += 1
-                    self._decided_by(self.state.made_of(checkpoint.matter))
-                    frame = self.state.frames[-1]
-                    self._note(self.index, frame, frame.registers, None, "pruned: been here, with no less")
-                    self.pruned += 1
-                    return True
-                if self.state.includes(checkpoint.state, live, self.index, EVERY, trusting=trusting):
+            if checkpoint.open:
+                if self._same(checkpoint.state):
+                    self._note(self.index, self.state.frames[-1], self.state.registers, None, "refused")
                     raise Refusal(LOOP, "comes back here with nothing changed", "each round must bring the end nearer")
+            elif checkpoint.state.includes(self.state, live, self.index, checkpoint.matter, trusting=trusting):
+                checkpoint.hits += 1
+                self._decided_by(self.state.made_of(checkpoint.matter))
+                frame = self.state.frames[-1]
+                self._note(self.index, frame, frame.registers, None, "pruned: been here, with no less")
+                self.pruned += 1
+                return True
             checkpoint.misses += 1
             if checkpoint.misses > PATIENCE * (checkpoint.hits + 1):
                 seen.remove(checkpoint)
@@ -204,6 +214,15 @@ class Walk:
             self._parent = Checkpoint(self.state.remembered(), self._parent)
             seen.append(self._parent)
         return False
+
+    def _same(self, open: State) -> bool:
+        """Is the state of an open checkpoint this one? Stack in use only later does not count, as in the kernel."""
+        state, live, trusting = self.state, self.shape.live.__getitem__, self.env.trusting
+        return (
+            open.resembles(state, live(self.index))
+            and open.includes(state, live, self.index, EVERY, trusting=trusting)
+            and state.within(open).includes(open, live, self.index, EVERY, trusting=trusting)
+        )
 
     def _decided_by(self, places: int) -> None:
         """Something was decided by the numbers that were in these places at the last checkpoint."""
@@ -224,20 +243,19 @@ class Walk:
         if not self._pending:
             return False
         self.index, self.state, self._parent, jump, self.path, before = self._pending.pop()
-        self._note(jump, self.state.frames[-1], before, None, "taken")
+        self._note(jump, self.state.frames[-1], *before, "taken")
         return True
 
     def _note(self, index: int, frame: Frame, before: list[value.Value], stack: Stack | None, note: str) -> None:
-        """Write down what has changed since."""
-        changes = [
-            Change(f"r{n}", old, new)
-            for n, (old, new) in enumerate(zip(before, frame.registers, strict=True))
-            if old is not new and old != new
-        ]
-        if stack is not None:
-            changes += [
-                Change(f"[r10{base}]", stack.get(base, EMPTY), slot)
+        """Write down what has changed since; stack: what the frame's was before, if it can have changed."""
+        written = (
+            ()
+            if stack is None
+            else tuple(
+                (base, stack.get(base, EMPTY), slot)
                 for base, slot in frame.stack.items()
                 if stack.get(base) is not slot
-            ]
-        self.steps.add(index, self.path, len(self.state.frames) - 1, tuple(changes), note)
+            )
+        )
+        depth = len(self.state.frames) - 1
+        self.steps.add(Record(self.steps.total, index, self.path, depth, before, frame.registers.copy(), written, note))
