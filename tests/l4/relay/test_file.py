@@ -17,8 +17,8 @@ from lbcore.l4.config_file import File, parse
 from lbcore.l4.relay import Limits, Listener, Options, Pool, Route, Target, Timeouts, file
 from lbcore.l4.relay.file import RelayFile
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
-EXAMPLE = (EXAMPLES / "l4-relay.toml").read_text()
+EXAMPLES = Path(__file__).parents[3] / "lbcore/l4/examples"
+EXAMPLE = (EXAMPLES / "relay.toml").read_text()
 RIGHT = """\
 [relay]
 seed = 5
@@ -99,7 +99,7 @@ def test_the_examples_are_right_and_have_every_key() -> None:
     for keys in (file.RELAY, file.LIMITS, file.TIMEOUTS, file.LISTENER, file.ROUTE, file.POOL, file.TARGET):
         for key in keys:
             assert re.search(rf"^\s*(\w+ = .*)?({key} = |\[+relay\.(\w+\.)?{key}\])", EXAMPLE, re.M), key
-    assert isinstance(config_file.read(EXAMPLES / "l4-balancer.toml"), File)
+    assert isinstance(config_file.read(EXAMPLES / "balancer.toml"), File)
 
 
 def test_defaults_of_the_example_are_those_of_the_options() -> None:
