@@ -134,7 +134,7 @@ WRONG = {
     "a network that is none": ("10.0.0.0/8", "10.0.0.1/8", 7, "wanted networks such as"),
     "a name in capitals": ("api.example", "API.example", 10, "route[1].names is 'API.example', wanted lower case"),
     "a name twice": ('name = "api.v2"', 'name = "web"', 32, "relay.pool[2].name is 'web', wanted a name of its own"),
-    "no such picker": ('name = "web"', 'name = "web"\npicker = "magleft"', 20, "one of maglev, ring, rendezvous"),
+    "no such picker": ('name = "web"', 'name = "web"\npicker = "magleft"', 20, "did you mean maglev?"),
     "no such version": ("send_proxy = 2", "send_proxy = 3", 20, "relay.pool[1].send_proxy is 3, wanted 0 to 2"),
     "no such extra": ('["crc32c"]', '["crc32"]', 21, "did you mean crc32c?"),
     "extras of version 1": ("send_proxy = 2", "send_proxy = 1", 21, "proxy_extras is ['crc32c'], wanted with"),
