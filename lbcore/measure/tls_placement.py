@@ -20,7 +20,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,28 +33,27 @@ from lbcore.l7.router import Route, Router
 from lbcore.testbed.tls_memory import NAME, Identity, only
 
 SECONDS = 20.0
-WARM = 8  # requests before the accounts are read
+WARM = 4  # requests before the accounts are read
 CHUNK = 1 << 18
 
 
 @dataclass(frozen=True)
 class Mode:
-    """front, back: whether the client's leg and the backend's leg are TLS that somebody in the middle ends or begins.
-    relay: the middle is the TCP relay, which hands on what it gets. keep: backend connections are used again."""
+    """What each leg speaks. front, back: TLS that the proxy ends and begins. keep: backend connections serve again."""
 
     front: bool = True
     back: bool = False
-    relay: bool = False
     keep: bool = True
 
 
-MODES = {
+PASSED = "pass through"  # the relay's: it hands on what it gets
+PROXIED = {
     "no TLS": Mode(front=False),
     "terminate": Mode(),
     "re-encrypt": Mode(back=True),
     "re-encrypt, no reuse": Mode(back=True, keep=False),
-    "pass through": Mode(back=True, relay=True),
 }
+MODES = {**PROXIED, PASSED: Mode(back=True)}
 
 
 @dataclass(frozen=True)
@@ -88,39 +87,40 @@ def measure(
 
     KeyError for a mode that is none; OSError where a process or a connection fails.
     """
-    site = Identity(key)
     found: dict[str, list[list[Cost]]] = {mode: [[] for _ in loads] for mode in modes}
-    with ExitStack() as stack:
-        stages = {mode: stack.enter_context(stage(MODES[mode], site)) for mode in modes}
+    with stage(Identity(key)) as cost:
         for _ in range(rounds):
             for number, load in enumerate(loads):
                 for mode in modes:
-                    found[mode][number].append(stages[mode](load))
+                    found[mode][number].append(cost(mode, load))
     return {mode: [sorted(some)[len(some) // 2] for some in each] for mode, each in found.items()}
 
 
 @contextmanager
-def stage(mode: Mode, site: Identity) -> Iterator[Callable[[Load], Cost]]:
-    """A backend and a proxy of this mode; what it gives measures a load."""
+def stage(site: Identity) -> Iterator[Callable[[str, Load], Cost]]:
+    """A backend, a proxy and a relay, with a door for each mode; what it gives measures a mode under a load."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         site.certificate.private_key_and_cert_chain_pem.write_to_path(str(folder / "site.pem"))
         site.authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-        backend = stack.enter_context(process("backend", str(folder), f"{mode.back:d}"))
-        middle = "relay" if mode.relay else "proxy"
-        flags = (f"{mode.front:d}", f"{mode.back:d}", f"{mode.keep:d}")
-        proxy = stack.enter_context(process(middle, str(folder), *flags, str(backend.port)))
-        client_side = site.client() if mode.front else None
+        parts = {part: stack.enter_context(process(part, str(folder))) for part in PARTS}
+        plain, encrypted = parts["backend"].ports()
+        for part in ("proxy", "relay"):
+            parts[part].say(f"{plain} {encrypted}")
+        doors = dict(zip(PROXIED, parts["proxy"].ports(), strict=True)) | {PASSED: parts["relay"].ports()[0]}
+        client_side = site.client()
 
-        def run_load(load: Load) -> Cost:
-            ask(proxy.port, client_side, Load(1, WARM, load.size))
-            before = proxy.spent(), backend.spent()
-            ask(proxy.port, client_side, load)
-            after = proxy.spent(), backend.spent()
+        def cost(mode: str, load: Load) -> Cost:
+            tls = client_side if MODES[mode].front else None
+            middle = parts["relay" if mode == PASSED else "proxy"]
+            ask(doors[mode], tls, Load(1, WARM, load.size))
+            before = middle.spent(), parts["backend"].spent()
+            ask(doors[mode], tls, load)
+            after = middle.spent(), parts["backend"].spent()
             count = load.connections * load.requests
             return Cost(*((now - then) / count for now, then in zip(after, before, strict=True)))
 
-        yield run_load
+        yield cost
 
 
 def ask(port: int, client_side: ssl.SSLContext | None, load: Load) -> None:
@@ -160,39 +160,52 @@ def whole(sock: socket.socket, size: int) -> None:
 
 # --------------------------------------------------------------------------------------------------------- processes
 class Process(NamedTuple):
-    """A part of the stage: where it listens, and what it has spent."""
+    """A part of the stage, spoken to in lines."""
 
-    port: int
+    name: str
     words: IO[str]
     answers: IO[str]
 
+    def say(self, line: str) -> None:
+        """Tell it something."""
+        self.words.write(f"{line}\n")
+        self.words.flush()
+
+    def ports(self) -> list[int]:
+        """Where it listens."""
+        line = self.answers.readline()
+        if not line:
+            raise OSError(f"the {self.name}'s process ended before it listened")
+        return [int(word) for word in line.split()]
+
     def spent(self) -> float:
         """Microseconds of CPU time so far."""
-        self.words.write("?\n")
-        self.words.flush()
+        self.say("?")
         return float(self.answers.readline())
 
 
 @contextmanager
-def process(part: str, *told: str) -> Iterator[Process]:
+def process(part: str, folder: str) -> Iterator[Process]:
     """A child that ends with this block, or when its standard input does."""
-    command = [sys.executable, "-m", __name__, part, *told]
+    command = [sys.executable, "-m", __name__, part, folder]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         try:
             assert child.stdin
             assert child.stdout
-            line = child.stdout.readline()
-            if not line:
-                raise OSError(f"the {part} did not start")
-            yield Process(int(line), child.stdin, child.stdout)
+            yield Process(part, child.stdin, child.stdout)
         finally:
             child.kill()
 
 
-async def accounts(port: int) -> None:
-    """Say the port, then the CPU time whenever asked; ends with standard input."""
-    print(port, flush=True)
-    while await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
+async def heard() -> str:
+    """The next line of standard input, "" at its end."""
+    return await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+
+
+async def accounts(*ports: int) -> None:
+    """Say the ports, then the CPU time whenever asked; ends with standard input."""
+    print(*ports, flush=True)
+    while await heard():
         used = resource.getrusage(resource.RUSAGE_SELF)
         print((used.ru_utime + used.ru_stime) * 1e6, flush=True)
 
@@ -213,12 +226,13 @@ class Answering(asyncio.Protocol):
             self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size))
 
 
-async def backend(folder: str, tls: str) -> None:
-    """The backend's process."""
-    context = serving(folder) if tls == "1" else None
-    server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0, ssl=context)
-    async with server:
-        await accounts(server.sockets[0].getsockname()[1])
+async def backend(folder: str) -> None:
+    """The backend's process: a door without TLS, and one with."""
+    loop = asyncio.get_running_loop()
+    plain = await loop.create_server(Answering, "127.0.0.1", 0)
+    encrypted = await loop.create_server(Answering, "127.0.0.1", 0, ssl=serving(folder))
+    async with plain, encrypted:
+        await accounts(*(server.sockets[0].getsockname()[1] for server in (plain, encrypted)))
 
 
 class Encrypted(Pool):
@@ -231,20 +245,31 @@ class Encrypted(Pool):
         self.tls = tls
 
 
-async def proxy(folder: str, front: str, back: str, keep: str, port: str) -> None:
-    """The proxy's process."""
-    behind, timeouts = [Backend("127.0.0.1", int(port))], Timeouts(life=3600.0 if keep == "1" else 0.0)
-    pool = Encrypted(calling(folder), behind, timeouts) if back == "1" else Pool("backend", behind, timeouts)
-    router = Router([Route("all", lambda request: True, lambda request: pool)])
-    async with Proxy(router) as one:
-        _, own = await one.listen("127.0.0.1", tls=serving(folder) if front == "1" else None)
-        await accounts(own)
+def pool(mode: Mode, folder: str, plain: int, encrypted: int) -> Pool:
+    """The backend, as this mode speaks to it."""
+    behind = [Backend("127.0.0.1", encrypted if mode.back else plain)]
+    timeouts = Timeouts(life=3600.0 if mode.keep else 0.0)
+    return Encrypted(calling(folder), behind, timeouts) if mode.back else Pool("backend", behind, timeouts)
 
 
-async def passing(folder: str, front: str, back: str, keep: str, port: str) -> None:
-    """The relay's process: it is given no certificate."""
-    pool = relay.Pool("backend", [relay.Target(f"127.0.0.1:{port}")])
-    async with relay.Relay(relay.Options([relay.Listener("backend")], [pool])) as one:
+async def proxy(folder: str) -> None:
+    """The proxy's process: a door for each mode that it does."""
+    plain, encrypted = map(int, (await heard()).split())
+    async with AsyncExitStack() as stack:
+        ports = []
+        for mode in (MODES[name] for name in PROXIED):
+            chosen = pool(mode, folder, plain, encrypted)
+            router = Router([Route("all", lambda request: True, lambda request, chosen=chosen: chosen)])  # type: ignore[misc]
+            one = await stack.enter_async_context(Proxy(router))
+            ports.append((await one.listen("127.0.0.1", tls=serving(folder) if mode.front else None))[1])
+        await accounts(*ports)
+
+
+async def passing(folder: str) -> None:
+    """The relay's process. The folder has a key in it, and it does not look."""
+    _, encrypted = (await heard()).split()
+    behind = relay.Pool("backend", [relay.Target(f"127.0.0.1:{encrypted}")])
+    async with relay.Relay(relay.Options([relay.Listener("backend")], [behind])) as one:
         await accounts(one.addresses[0][1])
 
 
@@ -265,6 +290,6 @@ def calling(folder: str) -> ssl.SSLContext:
 PARTS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {"backend": backend, "proxy": proxy, "relay": passing}
 
 if __name__ == "__main__":
-    part, *told = sys.argv[1:]
+    part, folder = sys.argv[1:]
     loop = asyncio.run if part == "relay" else run  # as `lbcore` runs them
-    loop(PARTS[part](*told))
+    loop(PARTS[part](folder))

@@ -21,24 +21,31 @@ from typing import Any, NamedTuple
 
 from lbcore.testbed import smallest
 from lbcore.testbed.smallest import Address, Handler
-from lbcore.testbed.tls_memory import NAME
+from lbcore.testbed.tls_memory import NAME, Identity
 
 SECONDS = 5.0
 
 
-def passing(onward: Address) -> Handler:
-    """Hand on every byte, both ways. Behind a door with TLS this is a TLS terminator; without, a TCP proxy."""
+def passing(onward: Address, heard: bytearray, tls: ssl.SSLContext | None = None) -> Handler:
+    """Hand on every byte, both ways; `heard` gets what the client said, as it goes by here.
+
+    Behind a door with TLS this is a TLS terminator, without one a TCP proxy. tls: begin TLS anew towards `onward`.
+    """
 
     async def handle(client: StreamReader, to_client: StreamWriter) -> None:
-        async with smallest.connected(onward) as (server, to_server):
-            await asyncio.gather(carry(client, to_server), carry(server, to_client))
+        server, to_server = await asyncio.open_connection(*onward, ssl=tls, server_hostname=NAME if tls else None)
+        try:
+            await asyncio.gather(carry(client, to_server, heard), carry(server, to_client, bytearray()))
+        finally:
+            await smallest.close(to_server)
 
     return handle
 
 
-async def carry(source: StreamReader, sink: StreamWriter) -> None:
+async def carry(source: StreamReader, sink: StreamWriter, heard: bytearray) -> None:
     """Copy until the end, and pass it on. (TLS has no half an end: there the connection is closed.)"""
     while data := await source.read(smallest.CHUNK):
+        heard += data
         sink.write(data)
         await sink.drain()
     sink.write_eof() if sink.can_write_eof() else sink.close()
@@ -113,3 +120,24 @@ async def come_back(door: Address, client_side: ssl.SSLContext, times: int) -> l
         found.append(one.resumed)
         session = one.session
     return found
+
+
+LEGS = {
+    "no TLS": (False, False),
+    "terminate": (True, False),
+    "re-encrypt": (True, True),
+    "pass through": (False, True),
+}
+"""Whether the middle ends the client's TLS, and whether the backend has TLS."""
+
+
+async def overhear(mode: str, secret: bytes) -> tuple[bytes, bool]:
+    """A client says `secret` to a backend through a middle of this mode: (the answer, whether the middle read it)."""
+    front, back = LEGS[mode]
+    site, heard = Identity(), bytearray()
+    async with smallest.listening(greet, site.server() if back else None) as backend:
+        middle = passing(backend, heard, site.client() if front and back else None)
+        async with smallest.listening(middle, site.server() if front else None) as door:
+            client_side = site.client() if front or back else None
+            answer = (await asyncio.to_thread(call, door, client_side, None, secret + b"\n")).answer
+    return answer, secret in heard
