@@ -6,7 +6,6 @@
 #   minutes: 60
 #   memory_mb: 500
 #   after: [peeking-without-opening]
-#   lab: tls-bill
 # ---
 
 # %% [markdown]
@@ -98,7 +97,8 @@ rows = [
     (way.key, way.version, "resumed" if way.resumed else "full", f"{server[way]:.0f}", f"{client[way]:.0f}")
     for way in WAYS
 ]
-show.table(rows, ("key", "version", "handshake", "server", "client"), f"CPU time, µs. {ssl.OPENSSL_VERSION}")
+show.table(rows, ("key", "version", "handshake", "server", "client"),
+           caption=f"CPU time, µs. {ssl.OPENSSL_VERSION}")  # fmt: skip
 
 # %% tags=["nbval-ignore-output"]
 kinds = [(key, version) for key in KEYS for version in VERSIONS]
@@ -124,14 +124,15 @@ for version in VERSIONS:
 # %% [markdown]
 # Three things to read off.
 #
-# **The server pays for its key.** To sign with RSA is slow and to verify is quick; with P-256 it is nearly the other way
-# round. So the kind of key moves work between the two ends. (Our client also verifies the authority's signature.)
+# **The server pays for its key.** To sign with RSA is slow and to verify is quick; with P-256 it is nearly the other
+# way round. So the kind of key moves work between the two ends. (Our client also verifies the authority's signature.)
 #
 # **Resumption in TLS 1.3 saves less.** A resumed 1.2 handshake only unseals a secret. In 1.3 it makes a fresh key
 # exchange as well, so that who steals the ticket key one day cannot read what was recorded before. That is worth its
 # price; it also means that "resumption is nearly free" is a sentence about TLS 1.2.
 #
-# **A version is not a discount.** TLS 1.3 costs the processor no less than 1.2. What it saves is time on the way: below.
+# **A version is not a discount.** TLS 1.3 costs the processor no less than 1.2. What it saves is time on the way:
+# below.
 #
 # The numbers move with the library. OpenSSL from 3.5 on adds a post-quantum key exchange unless told otherwise, which
 # every handshake pays, the resumed one, too. Your version stands under the table.
@@ -208,7 +209,7 @@ f"with them: {16384 / with_aes.ns(AES):.1f} GB/s a core; ChaCha20: {16384 / with
 byte = tls_memory.bulk(1 << 24)[0] / 1000
 price = {key: Prices(server[key, "TLS 1.3", False], server[key, "TLS 1.3", True], byte) for key in KEYS}
 for key, prices in price.items():
-    assert 50_000 < prices.full / byte
+    assert prices.full / byte > 50_000
     print(f"one full handshake with {key} is worth the encryption of {prices.full / byte / 1e6:.1f} MB")
 
 # %%
@@ -228,15 +229,15 @@ assert share < 0.5
 f"{share:.1%} of the TLS bill of a new visitor's page is encryption"
 
 # %% [markdown]
-# The misconception has a name, then: **"encryption is the CPU cost of TLS"**. For small answers to new visitors the cost
-# is the handshake. Google moved all of Gmail to HTTPS in 2010 and reported less than 1 % of CPU load, without extra
-# hardware ([quoted here](https://makandracards.com/makandra/949-computational-cost-ssl-connections)). It is the other
-# way round for whoever sends films: Netflix lets network cards encrypt, at
-# [400 Gb/s a server](https://papers.freebsd.org/2021/eurobsdcon/gallatin-netflix-freebsd-400gbps/).
+# The misconception has a name, then: **"encryption is the CPU cost of TLS"**. For small answers to new visitors the
+# cost is the handshake. Google moved all of Gmail to HTTPS in 2010 and reported less than 1 % of CPU load, without
+# extra hardware ([quoted here](https://makandracards.com/makandra/949-computational-cost-ssl-connections)). It is the
+# other way round for whoever sends films: Netflix lets network cards encrypt, at [400 Gb/s a
+# server](https://papers.freebsd.org/2021/eurobsdcon/gallatin-netflix-freebsd-400gbps/).
 #
-# That answers the first proposal. A card that encrypts bytes does nothing at nine o'clock. (An *HSM*, a hardware security
-# module, is no accelerator either: it exists so that the key cannot be copied, and each signature has to go there. Its
-# rate of signatures may become your limit.)
+# That answers the first proposal. A card that encrypts bytes does nothing at nine o'clock. (An *HSM*, a hardware
+# security module, is no accelerator either: it exists so that the key cannot be copied, and each signature has to go
+# there. Its rate of signatures may become your limit.)
 #
 # ## Distance
 #
@@ -254,9 +255,9 @@ rows = [(version, "resumed" if resumed else "full", count) for (version, resumed
 show.table(rows, ("version", "handshake", "round trips before the request"))
 
 # %% [markdown]
-# Two for TLS 1.2, one when resumed; one for TLS 1.3, resumed or not. Around it TCP takes one to connect, and the request
-# itself takes one. Does a real connection agree? Here is one with 80 ms of distance, made of a door that hands on each
-# byte a little later. (It cannot delay the kernel's TCP handshake on loopback, so that one is added.)
+# Two for TLS 1.2, one when resumed; one for TLS 1.3, resumed or not. Around it TCP takes one to connect, and the
+# request itself takes one. Does a real connection agree? Here is one with 80 ms of distance, made of a door that hands
+# on each byte a little later. (It cannot delay the kernel's TCP handshake on loopback, so that one is added.)
 
 # %% tags=["nbval-ignore-output"]
 DELAY = 0.04  # seconds, one way
@@ -278,8 +279,8 @@ assert all(full - 0.1 < value < full + 0.9 for value, full in zip(measured["TLS 
 {version: [f"{value:.1f}" for value in values] for version, values in measured.items()}
 
 # %% [markdown]
-# Round trips to the first byte of the answer, full and resumed: near the whole numbers of the model, and a little above,
-# for the ends have to think. With the model we can go as far as we like.
+# Round trips to the first byte of the answer, full and resumed: near the whole numbers of the model, and a little
+# above, for the ends have to think. With the model we can go as far as we like.
 
 # %%
 distances = [0, 25, 50, 100, 150, 200]
@@ -301,8 +302,8 @@ show.lines(
 #
 # ## Who adds the round trips?
 #
-# "Terminating TLS at the balancer adds round trips": look at who is far away. With pass-through the client does the same
-# handshake, with the backend. Say the edge is 20 ms from the client, and the backend some way beyond.
+# "Terminating TLS at the balancer adds round trips": look at who is far away. With pass-through the client does the
+# same handshake, with the backend. Say the edge is 20 ms from the client, and the backend some way beyond.
 
 # %%
 beyond = [0, 25, 50, 100, 150]
@@ -352,10 +353,10 @@ show.table([(mode, answer.decode(), could) for mode, (answer, could) in heard.it
            ("mode", "answer", "the middle read it"))  # fmt: skip
 
 # %% [markdown]
-# **"Re-encryption protects traffic end to end" is wrong.** It protects the second leg against everybody on that leg. The
-# middle holds the plaintext, in memory, and often in its logs. Only pass-through is end to end. And re-encryption is
-# worth its name only if the proxy *verifies* the backend's certificate; to encrypt for whoever answers keeps out those
-# who only listen.
+# **"Re-encryption protects traffic end to end" is wrong.** It protects the second leg against everybody on that leg.
+# The middle holds the plaintext, in memory, and often in its logs. Only pass-through is end to end. And re-encryption
+# is worth its name only if the proxy *verifies* the backend's certificate; to encrypt for whoever answers keeps out
+# those who only listen.
 #
 # Look at what was in the middle just now:
 
@@ -365,10 +366,10 @@ show.source(tls_doors.passing)
 # %% [markdown]
 # It copies bytes. The protocol that it carried is no HTTP: lines come back in capitals. Put this handler behind a door
 # with a certificate, and TLS ends there. So **"an L4 balancer cannot terminate TLS" is wrong, too**: a TCP proxy with a
-# key can, and stunnel, HAProxy in TCP mode and
-# [AWS's Network Load Balancer](https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-listeners.html)
-# do. What it lacks is HTTP, not TLS. What cannot end TLS is a *packet forwarder*: it has no connection to end. Likewise
-# "the L4 tier needs no certificates" is true of pass-through alone.
+# key can, and stunnel, HAProxy in TCP mode and [AWS's Network Load
+# Balancer](https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-listeners.html) do. What it
+# lacks is HTTP, not TLS. What cannot end TLS is a *packet forwarder*: it has no connection to end. Likewise "the L4
+# tier needs no certificates" is true of pass-through alone.
 #
 # ## The bill, in two accounts
 #
@@ -420,9 +421,10 @@ assert total[KEPT]["re-encrypt, no reuse"] > 3 * total[KEPT]["re-encrypt"]
 # %% tags=["nbval-ignore-output"]
 edge, passed = parts[NEW]["terminate"], parts[NEW]["pass through"]
 assert edge["backend"] < passed["backend"]
-for name in loads:
-    print(f"{name}: pass through costs {total[name]['pass through'] / total[name]['terminate']:.1f} x terminate in all,",
-          f"its backend {parts[name]['pass through']['backend'] / parts[name]['terminate']['backend']:.1f} x")  # fmt: skip
+for name, modes in parts.items():
+    ended, through = modes["terminate"], modes["pass through"]
+    all_of_it, behind = sum(through.values()) / sum(ended.values()), through["backend"] / ended["backend"]
+    print(f"{name}: pass through costs {all_of_it:.1f} x terminate; its backend {behind:.1f} x")
 
 # %% [markdown]
 # **"Pass it through, and the cost is gone."** It is gone from one account and turns up in the other, where the
@@ -498,7 +500,7 @@ def draw(key="RSA-2048", requests=1, kilobytes=30, resumed_percent=0):
 
 show.explore(
     draw,
-    hint="start with new RSA visitors. Which single change helps most? From which size on is encryption more than half?",
+    hint="new RSA visitors: which single change helps most? From which size on is encryption more than half?",
     key=list(KEYS),
     requests=[1, 2, 5, 10, 50, 100],
     kilobytes=[1, 10, 30, 100, 1000, 10_000],
@@ -526,8 +528,8 @@ assert needed["RSA, all new"] > needed["P-256, all new"] > needed["P-256, 80 % r
 
 # %% [markdown]
 # And it scales out: handshakes of different clients have nothing to say to each other, provided the tickets fit
-# everywhere. The remedies of nine o'clock, then: a P-256 certificate beside the RSA one (servers can hold both), tickets
-# that really resume, connections that are kept, and only then more cores.
+# everywhere. The remedies of nine o'clock, then: a P-256 certificate beside the RSA one (servers can hold both),
+# tickets that really resume, connections that are kept, and only then more cores.
 #
 # ## Where to do the work
 #
@@ -561,7 +563,8 @@ assert needed["RSA, all new"] > needed["P-256, all new"] > needed["P-256, 80 % r
 # - Resumption saves the signature; in TLS 1.3 the key exchange stays. TLS 1.3 saves a round trip, not CPU.
 # - The balancer adds no round trip. Where TLS ends decides how long each one is.
 # - Re-encryption is hop by hop, and dear only without kept connections, or for large answers.
-# - L4 may end TLS if it is a proxy with a key. Pass-through moves the cost to the backends, and may lose resumption there.
+# - L4 may end TLS if it is a proxy with a key. Pass-through moves the cost to the backends, and may lose resumption
+#   there.
 #
 # ## Exercises
 #
@@ -578,7 +581,8 @@ assert needed["RSA, all new"] > needed["P-256, all new"] > needed["P-256, 80 % r
 # 3. Change `returning` so that a third of the visits go to a backend at random. What share resumes with three backends
 #    and keys of their own? With N?
 #    <details><summary>Solution</summary>
-#    One in N: the last ticket's backend has to come up again. In turn it is none at all, for every N above one.</details>
+#    One in N: the last ticket's backend has to come up again. In turn it is none at all, for every N above
+#    one.</details>
 # 4. From which size of answer on is encryption more than half of the TLS bill, for a new visitor with one request?
 #    <details><summary>Solution</summary>
 #    Where it equals the handshake: <code>price["P-256"].full / byte</code> bytes, some hundreds of kilobytes up to a
@@ -599,13 +603,12 @@ assert needed["RSA, all new"] > needed["P-256, all new"] > needed["P-256, 80 % r
 # *Weak:* "No, it doubles the cost," or "Yes, then it is end to end." *Strong:* it is hop by hop, against listeners
 # inside; with kept connections it costs little for small answers; it wants verification, and certificates inside.
 #
-# **"Can an L4 load balancer terminate TLS?"**
-# *Weak:* "No, that is layer 7." *Strong:* a packet forwarder cannot, a TCP proxy with a key can, and need not know HTTP.
-# Says what is still missing then: paths, headers, retries.
+# **"Can an L4 load balancer terminate TLS?"** *Weak:* "No, that is layer 7." *Strong:* a packet forwarder cannot, a TCP
+# proxy with a key can, and need not know HTTP. Says what is still missing then: paths, headers, retries.
 #
-# **"After we switched to pass-through, CPU on the backends tripled. Why?"**
-# *Weak:* "TLS is slow there." *Strong:* the handshakes have moved; connections are no longer pooled; and tickets sealed
-# by one backend do not open at another, so resumption is gone. Asks for the share of resumed handshakes before and after.
+# **"After we switched to pass-through, CPU on the backends tripled. Why?"** *Weak:* "TLS is slow there." *Strong:* the
+# handshakes have moved; connections are no longer pooled; and tickets sealed by one backend do not open at another, so
+# resumption is gone. Asks for the share of resumed handshakes before and after.
 #
 # ## Sources
 #
