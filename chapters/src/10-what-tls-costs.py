@@ -22,20 +22,19 @@
 # have a price list from your own machine, and can say what each would do at nine o'clock.
 
 # %%
-import asyncio
 import ssl
 from contextlib import AsyncExitStack
-from statistics import median
 
 from lbcore import show
 from lbcore.l4.relay import Listener, Options, Pool, Relay, Target
 from lbcore.measure import crypto_speed
-from lbcore.measure.tls_placement import Load, measure
+from lbcore.measure.tls_placement import PASSED, Load, measure
+from lbcore.show import tls_costs
 from lbcore.sim.round_trips import SETUPS, first_byte
-from lbcore.sim.tls_bill import BYTES, FULL, RESUMED, Prices, bill
+from lbcore.sim.tls_bill import BYTES, Prices, bill
 from lbcore.testbed import aside, tls_doors, tls_memory
 from lbcore.testbed.smallest import listening
-from lbcore.testbed.tls_memory import KEYS, VERSIONS, WAYS, Identity, handshake
+from lbcore.testbed.tls_memory import KEYS, VERSIONS, Identity, handshake
 
 # %% [markdown]
 # ## What a handshake does
@@ -90,36 +89,18 @@ show.quiz(
 )
 
 # %% tags=["nbval-ignore-output"]
-found = tls_memory.measure_handshakes()
-server = {way: median(one.server for one in some) / 1000 for way, some in found.items()}
-client = {way: median(one.client for one in some) / 1000 for way, some in found.items()}
-rows = [
-    (way.key, way.version, "resumed" if way.resumed else "full", f"{server[way]:.0f}", f"{client[way]:.0f}")
-    for way in WAYS
-]
-show.table(rows, ("key", "version", "handshake", "server", "client"),
-           caption=f"CPU time, µs. {ssl.OPENSSL_VERSION}")  # fmt: skip
+server, client = tls_memory.microseconds(tls_memory.measure_handshakes())
+tls_costs.handshake_table(server, client, f"CPU time. {ssl.OPENSSL_VERSION}")
 
 # %% tags=["nbval-ignore-output"]
-kinds = [(key, version) for key in KEYS for version in VERSIONS]
-show.bars(
-    [f"{key}\n{version}" for key, version in kinds],
-    {name: [server[*kind, name == "resumed"] for kind in kinds] for name in ("full", "resumed")},
-    x_label="the certificate's key, and the version of TLS",
-    y_label="server's CPU time (µs a handshake)",
-    title="The signature is what costs; whoever resumes does without",
-    alt="Bars of the server's CPU time for a handshake. Full ones with RSA are the tallest, with P-256 lower; resumed "
-    "ones are lower than all of them, and lowest in TLS 1.2.",
-)
+tls_costs.handshake_bars(server)
 
 # %% tags=["nbval-ignore-output"]
-assert server["RSA-2048", "TLS 1.2", False] > 2.5 * server["RSA-2048", "TLS 1.2", True]
-assert server["RSA-2048", "TLS 1.3", False] > 1.15 * server["P-256", "TLS 1.3", False]
-assert server["P-256", "TLS 1.3", True] > 1.3 * server["P-256", "TLS 1.2", True]
-for version in VERSIONS:
-    shares = [server["RSA-2048", version, False] / server[other, version, resumed] for other, resumed in
-              (("P-256", False), ("RSA-2048", True))]  # fmt: skip
-    print(f"{version}: RSA full costs the server {shares[0]:.1f} x P-256 full, {shares[1]:.1f} x resumed")
+rsa, p256 = server["RSA-2048", "TLS 1.3", False], server["P-256", "TLS 1.3", False]
+old, resumed, new = (server["RSA-2048", *kind] for kind in (("TLS 1.2", False), ("TLS 1.2", True), ("TLS 1.3", True)))
+assert rsa > 1.15 * p256 and old > 2.5 * resumed and new > 1.3 * resumed
+print(f"a full handshake with RSA costs the server {rsa / p256:.1f} x one with P-256")
+print(f"full against resumed, RSA: {old / resumed:.1f} x in TLS 1.2, {rsa / new:.1f} x in TLS 1.3")
 
 # %% [markdown]
 # Three things to read off.
@@ -143,21 +124,7 @@ for version in VERSIONS:
 # how long clients, and the proxies in front of you, keep their connections.
 
 # %% tags=["nbval-ignore-output"]
-per_connection = [1, 2, 5, 10, 20, 50, 100]
-show.lines(
-    per_connection,
-    {
-        "RSA-2048, new visitors": [server["RSA-2048", "TLS 1.3", False] / n for n in per_connection],
-        "P-256, new visitors": [server["P-256", "TLS 1.3", False] / n for n in per_connection],
-        "P-256, resumed": [server["P-256", "TLS 1.3", True] / n for n in per_connection],
-    },
-    x_label="requests on each connection",
-    y_label="server's CPU time (µs a request)",
-    title="After ten requests the kind of handshake is a detail",
-    alt="CPU time for handshakes per request against requests per connection, TLS 1.3. Three falling curves, RSA on "
-    "top, P-256 below, resumed lowest; from about ten requests on all are close to the floor.",
-    x_log=True,
-)
+tls_costs.per_request(server)
 
 # %% [markdown]
 # Compare the left edge with the right one. No choice of key, version or ticket gives a factor like this. And the login
@@ -179,23 +146,14 @@ factor = {name: without.ns(name) / with_aes.ns(name) for name in with_aes.sample
 with_aes
 
 # %% tags=["nbval-ignore-output"]
-show.bars(
-    [name.replace(" ", "\n").replace("-P", "-\nP") for name in factor],
-    {"without AES instructions / with": list(factor.values())},
-    x_label="one record of 16 kB sealed; one signature made",
-    y_label="times the CPU time",
-    title="AES instructions speed up AES, and not one signature",
-    alt="Bars of the factor by which each operation slows down when the processor's AES instructions are masked: "
-    "AES-128-GCM many times, ChaCha20-Poly1305 and both signatures not at all.",
-)
+tls_costs.masked(factor)
 
 # %% tags=["nbval-ignore-output"]
 AES, CHACHA = crypto_speed.AES, crypto_speed.CHACHA
 hidden = with_aes.ns(AES) > with_aes.ns(CHACHA)  # no such instructions here, or a hypervisor hides them
 assert factor[AES] > 4 or hidden
 assert all(0.5 < factor[name] < 2 for name in factor if name != AES)
-print("no AES instructions to take away here" if hidden else f"without them AES costs {factor[AES]:.0f} times as much")
-f"with them: {16384 / with_aes.ns(AES):.1f} GB/s a core; ChaCha20: {16384 / with_aes.ns(CHACHA):.1f} GB/s"
+"nothing to take away here" if hidden else f"without its instructions AES costs {factor[AES]:.0f} times as much"
 
 # %% [markdown]
 # So "AES instructions make TLS fast" is right about bytes and says nothing about handshakes. Where they are missing
@@ -208,9 +166,9 @@ f"with them: {16384 / with_aes.ns(AES):.1f} GB/s a core; ChaCha20: {16384 / with
 # %% tags=["nbval-ignore-output"]
 byte = tls_memory.bulk(1 << 24)[0] / 1000
 price = {key: Prices(server[key, "TLS 1.3", False], server[key, "TLS 1.3", True], byte) for key in KEYS}
-for key, prices in price.items():
-    assert prices.full / byte > 50_000
-    print(f"one full handshake with {key} is worth the encryption of {prices.full / byte / 1e6:.1f} MB")
+worth = {key: prices.full / byte for key, prices in price.items()}
+assert min(worth.values()) > 50_000
+[f"one full handshake with {key}: as dear as the encryption of {size / 1e6:.1f} MB" for key, size in worth.items()]
 
 # %%
 show.predict(
@@ -245,14 +203,10 @@ f"{share:.1%} of the TLS bill of a new visitor's page is encryption"
 # client in our harness has to wait for bytes, a network would take a round trip.
 
 # %%
-waits = {way[1:]: handshake(*pair, session if way.resumed else None).waits
-         for way in WAYS[:4]
-         for pair in [(site.server(way.version), site.client(way.version))]
-         for session in [handshake(*pair).session]}  # fmt: skip
-assert waits["TLS 1.2", False] == SETUPS["TLS 1.2"].tls and waits["TLS 1.3", False] == SETUPS["TLS 1.3"].tls
+waits = tls_memory.count_waits(site)
+assert [waits[version, False] for version in ("TLS 1.2", "TLS 1.3")] == [SETUPS["TLS 1.2"].tls, SETUPS["TLS 1.3"].tls]
 assert waits["TLS 1.2", True] == SETUPS["TLS 1.2 resumed"].tls
-rows = [(version, "resumed" if resumed else "full", count) for (version, resumed), count in waits.items()]
-show.table(rows, ("version", "handshake", "round trips before the request"))
+{f"{version} {'resumed' if again else 'full'}": count for (version, again), count in waits.items()}
 
 # %% [markdown]
 # Two for TLS 1.2, one when resumed; one for TLS 1.3, resumed or not. Around it TCP takes one to connect, and the
@@ -260,40 +214,17 @@ show.table(rows, ("version", "handshake", "round trips before the request"))
 # on each byte a little later. (It cannot delay the kernel's TCP handshake on loopback, so that one is added.)
 
 # %% tags=["nbval-ignore-output"]
-DELAY = 0.04  # seconds, one way
-
-
-async def trips(version):
-    ours, theirs = site.server(version), site.client(version)
-    async with (
-        listening(tls_doors.greet, ours) as near,
-        listening(tls_doors.far(near, DELAY)) as door,
-    ):
-        calls = [await asyncio.to_thread(tls_doors.call, door, theirs) for _ in range(3)]
-        calls += [await asyncio.to_thread(tls_doors.call, door, theirs, calls[-1].session)]
-        return [1 + one.seconds / (2 * DELAY) for one in (min(calls[:3], key=lambda one: one.seconds), calls[3])]
-
-
-measured = {version: aside.run(trips(version)) for version in VERSIONS}
-assert all(full - 0.1 < value < full + 0.9 for value, full in zip(measured["TLS 1.2"], (4, 3), strict=True))
-{version: [f"{value:.1f}" for value in values] for version, values in measured.items()}
+full, resumed = zip(*(aside.run(tls_doors.trips(site, version, delay=0.04)) for version in VERSIONS), strict=True)
+assert 3.9 < full[0] < 4.9 and 2.9 < full[1] < 3.9 and all(2.9 < value < 3.9 for value in resumed)
+show.table([(*row,) for row in zip(VERSIONS, map("{:.1f}".format, full), map("{:.1f}".format, resumed), strict=True)],
+           ("version", "full", "resumed"), caption="Round trips to the first byte, by the clock")  # fmt: skip
 
 # %% [markdown]
 # Round trips to the first byte of the answer, full and resumed: near the whole numbers of the model, and a little
 # above, for the ends have to think. With the model we can go as far as we like.
 
 # %%
-distances = [0, 25, 50, 100, 150, 200]
-show.lines(
-    distances,
-    {name: [first_byte(name, rtt) for rtt in distances]
-     for name in ("TLS 1.2", "TLS 1.3", "TLS 1.3 early data", "QUIC early data", "kept connection")},
-    x_label="round-trip time between client and TLS end (ms)",
-    y_label="until the first byte (ms)",
-    title="The slope is the number of round trips",
-    alt="Time to first byte against round-trip time, straight lines from the origin: TLS 1.2 slope 4, TLS 1.3 slope 3, "
-    "early data slope 2, QUIC early data and a kept connection slope 1.",
-)  # fmt: skip
+tls_costs.distance()
 
 # %% [markdown]
 # *Early data* (0-RTT) sends the request along with a resumed hello. It can be replayed by whoever recorded it, so it is
@@ -306,24 +237,7 @@ show.lines(
 # same handshake, with the backend. Say the edge is 20 ms from the client, and the backend some way beyond.
 
 # %%
-beyond = [0, 25, 50, 100, 150]
-show.lines(
-    beyond,
-    {
-        "passed through": [first_byte("TLS 1.3", 20, far) for far in beyond],
-        "ended at the edge, new backend connection": [
-            first_byte("TLS 1.3", 20, far, ends_at="edge", warm=False) for far in beyond
-        ],
-        "ended at the edge, kept backend connection": [
-            first_byte("TLS 1.3", 20, far, ends_at="edge") for far in beyond
-        ],
-    },
-    x_label="round-trip time from edge to backend (ms)",
-    y_label="until the first byte (ms)",
-    title="Passed through, every round trip goes all the way",
-    alt="Time to first byte against the distance from edge to backend, TLS 1.3, client 20 ms from the edge. All start "
-    "at 60 ms. Passed through rises with slope 3, ended at the edge with slope 2, or 1 with a kept connection.",
-)
+tls_costs.beyond(to_edge=20)
 
 # %%
 gain = first_byte("TLS 1.3", 20, 100) - first_byte("TLS 1.3", 20, 100, ends_at="edge")
@@ -382,32 +296,21 @@ show.source(tls_doors.passing)
 loads = {
     "1 kB, new connections": Load(50, 1, 1_000),
     "1 kB, kept connections": Load(2, 100, 1_000),
-    "1 MB": Load(1, 10, 1 << 20),
+    "1 MB": Load(1, 25, 1 << 20),
 }
 costs = measure(list(loads.values()))
-parts = {
-    name: {mode: {"proxy": each[number].proxy, "backend": each[number].backend} for mode, each in costs.items()}
-    for number, name in enumerate(loads)
-}
-show.stacked(
-    parts,
-    x_label="CPU time (µs a request)",
-    y_label="where TLS ends",
-    title="Which mode is cheap depends on connections and bytes",
-    alt="Three panels of bars, one bar for each mode, made of proxy and backend. New connections: TLS costs several "
-    "times plain, and re-encryption without reuse the most. Kept connections: all near plain except without reuse. "
-    "1 MB: re-encryption above terminate, pass through near the bottom.",
-)
 
 # %% tags=["nbval-ignore-output"]
-NEW, KEPT, LARGE = loads
-total = {name: {mode: sum(cost.values()) for mode, cost in modes.items()} for name, modes in parts.items()}
-for name in loads:
-    dearer = total[name]["re-encrypt"] / total[name]["terminate"]
-    alone = total[name]["re-encrypt, no reuse"] / total[name]["terminate"]
-    print(f"{name}: re-encrypt costs {dearer:.1f} x terminate; without reuse {alone:.1f} x")
-assert total[NEW]["re-encrypt"] < 2 * total[NEW]["terminate"]
-assert total[KEPT]["re-encrypt, no reuse"] > 3 * total[KEPT]["re-encrypt"]
+tls_costs.places(costs, list(loads))
+
+# %% tags=["nbval-ignore-output"]
+ended, again, alone, passed = (costs[mode] for mode in ("terminate", "re-encrypt", "re-encrypt, no reuse", PASSED))
+ratios = [
+    (name, b.total / a.total, c.total / a.total) for name, a, b, c in zip(loads, ended, again, alone, strict=True)
+]
+assert ratios[0][1] < 2 and ratios[1][2] > 3 * ratios[1][1]
+show.table([(name, f"{kept:.1f}", f"{anew:.1f}") for name, kept, anew in ratios],
+           ("load", "connections kept", "made anew"), caption="Re-encrypt, times terminate: both accounts")  # fmt: skip
 
 # %% [markdown]
 # **"Re-encryption doubles the cost"**: with kept backend connections it does not come near it for small answers. Every
@@ -419,12 +322,10 @@ assert total[KEPT]["re-encrypt, no reuse"] > 3 * total[KEPT]["re-encrypt"]
 # [1.29.7](https://nginx.org/en/docs/http/ngx_http_upstream_module.html#keepalive).
 
 # %% tags=["nbval-ignore-output"]
-edge, passed = parts[NEW]["terminate"], parts[NEW]["pass through"]
-assert edge["backend"] < passed["backend"]
-for name, modes in parts.items():
-    ended, through = modes["terminate"], modes["pass through"]
-    all_of_it, behind = sum(through.values()) / sum(ended.values()), through["backend"] / ended["backend"]
-    print(f"{name}: pass through costs {all_of_it:.1f} x terminate; its backend {behind:.1f} x")
+assert passed[0].backend > 2 * ended[0].backend
+rows = [(name, f"{b.total / a.total:.1f}", f"{b.backend / a.backend:.1f}")
+        for name, a, b in zip(loads, ended, passed, strict=True)]  # fmt: skip
+show.table(rows, ("load", "both accounts", "the backend's"), caption="Pass through, times terminate")
 
 # %% [markdown]
 # **"Pass it through, and the cost is gone."** It is gone from one account and turns up in the other, where the
@@ -487,15 +388,7 @@ show.table(list(resumed.items()), ("who ends TLS", "resumed of 9"))
 
 # %% tags=["nbval-ignore-output"]
 def draw(key="RSA-2048", requests=1, kilobytes=30, resumed_percent=0):
-    parts = bill(price[key], requests, kilobytes * 1000, resumed_percent / 100)
-    shown = {part: parts[part] for part in (FULL, RESUMED, BYTES)}
-    return show.stacked(
-        {"": {f"{key}": shown}},
-        x_label="CPU time at the TLS end (µs a request)",
-        y_label="key",
-        title=f"{max(shown, key=shown.get).capitalize()} cost the most here",
-        alt="; ".join(f"{part}: {value:.0f} µs" for part, value in shown.items()),
-    )
+    return tls_costs.bill_of(price, key, requests, kilobytes * 1000, resumed_percent / 100)
 
 
 show.explore(

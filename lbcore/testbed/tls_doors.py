@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from lbcore.testbed import smallest
-from lbcore.testbed.smallest import Address, Handler
+from lbcore.testbed.smallest import Address, Handler, listening
 from lbcore.testbed.tls_memory import NAME, Identity
 
 SECONDS = 5.0
@@ -112,6 +112,19 @@ def call(door: Address, client_side: ssl.SSLContext | None, session: Any = None,
             return Call(answer, bool(tls.session_reused), seconds, tls.session)
 
 
+async def trips(site: Identity, version: str, delay: float) -> list[float]:
+    """Round trips, by the clock, until the first byte: with a full handshake, and with a resumed one, at a distance of
+    `delay` seconds one way. TCP's own is added. The best of three: what a busy machine adds is no distance."""
+    theirs = site.client(version)
+    async with listening(greet, site.server(version)) as near, listening(far(near, delay)) as door:
+        session = (await asyncio.to_thread(call, door, theirs)).session
+        best = []
+        for ticket in (None, session):
+            calls = [await asyncio.to_thread(call, door, theirs, ticket) for _ in range(3)]
+            best.append(1 + min(one.seconds for one in calls) / (2 * delay))
+        return best
+
+
 async def come_back(door: Address, client_side: ssl.SSLContext, times: int) -> list[bool]:
     """Whether the first call, and each of `times` more, was resumed: each brings the session of the one before."""
     found, session = [], None
@@ -135,9 +148,9 @@ async def overhear(mode: str, secret: bytes) -> tuple[bytes, bool]:
     """A client says `secret` to a backend through a middle of this mode: (the answer, whether the middle read it)."""
     front, back = LEGS[mode]
     site, heard = Identity(), bytearray()
-    async with smallest.listening(greet, site.server() if back else None) as backend:
+    async with listening(greet, site.server() if back else None) as backend:
         middle = passing(backend, heard, site.client() if front and back else None)
-        async with smallest.listening(middle, site.server() if front else None) as door:
+        async with listening(middle, site.server() if front else None) as door:
             client_side = site.client() if front or back else None
-            answer = (await asyncio.to_thread(call, door, client_side, None, secret + b"\n")).answer
+            answer = (await asyncio.to_thread(call, door, client_side, None, secret + b"\n")).answer.strip()
     return answer, secret in heard

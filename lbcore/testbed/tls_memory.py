@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from statistics import median
 from time import thread_time_ns
 from typing import Any, NamedTuple
 
@@ -129,6 +130,23 @@ def measure_handshakes(rounds: int = 40) -> dict[Way, list[Handshake]]:
             sessions[pair] = one.session
             found[way].append(one)
     return {way: some[1:] for way, some in found.items()}
+
+
+def microseconds(found: dict[Way, list[Handshake]]) -> tuple[dict[Way, float], dict[Way, float]]:
+    """Medians of (server's, client's) CPU time by kind."""
+    server = {way: median(one.server for one in some) / 1000 for way, some in found.items()}
+    return server, {way: median(one.client for one in some) / 1000 for way, some in found.items()}
+
+
+def count_waits(site: Identity) -> dict[tuple[str, bool], int]:
+    """Round trips of a handshake before the request may be sent, by (version, resumed)."""
+    found = {}
+    for version in VERSIONS:
+        contexts = site.server(version), site.client(version)
+        full = handshake(*contexts)
+        found[version, False] = full.waits
+        found[version, True] = handshake(*contexts, full.session).waits
+    return found
 
 
 def bulk(size: int, version: str = "TLS 1.3") -> tuple[float, float]:
