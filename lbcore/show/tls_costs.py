@@ -19,7 +19,7 @@ from lbcore.testbed.tls_memory import KEYS, VERSIONS, WAYS, Way
 
 Costs = Mapping[Way, float]
 REQUESTS = (1, 2, 5, 10, 20, 50, 100)
-SETUPS = ("TLS 1.2", "TLS 1.3", "TLS 1.3 early data", "QUIC early data", "kept connection")
+SETUPS = ("TLS 1.2", "TLS 1.3", "TLS 1.3 early data", "kept connection")
 
 
 def handshake_table(server: Costs, client: Costs, caption: str) -> Table:
@@ -87,7 +87,7 @@ def distance(most: int = 200) -> Picture:
         y_label="until the first byte (ms)",
         title="The slope is the number of round trips",
         alt="Time to first byte against round-trip time, straight lines from the origin: TLS 1.2 slope 4, TLS 1.3 "
-        "slope 3, early data slope 2, QUIC early data and a kept connection slope 1.",
+        "slope 3, early data slope 2, a kept connection slope 1.",
     )
 
 
@@ -107,9 +107,9 @@ def beyond(to_edge: int = 20, most: int = 150) -> Picture:
         x_label="round-trip time between edge and backend (ms)",
         y_label="until the first byte (ms)",
         title="Passed through, every round trip goes all the way",
-        alt=f"Time to first byte against the distance from edge to backend, TLS 1.3, client {to_edge} ms from the edge. "
-        f"All start at {3 * to_edge} ms. Passed through rises with slope 3, ended at the edge with slope 2, or 1 with "
-        "a kept connection.",
+        alt=f"Time to first byte against the distance from edge to backend, TLS 1.3, client {to_edge} ms from the "
+        f"edge. All start at {3 * to_edge} ms. Passed through rises with slope 3, ended at the edge with slope 2, or "
+        "1 with a kept connection.",
     )
 
 
@@ -124,9 +124,9 @@ def places(costs: Mapping[str, Sequence[Cost]], loads: Sequence[str]) -> Picture
         x_label="CPU time (µs a request)",
         y_label="where TLS ends",
         title="Which place is cheap depends on connections and bytes",
-        alt="Three panels of bars, one bar for each mode, made of proxy and backend. New connections: TLS costs several "
-        "times plain, and re-encryption without reuse the most. Kept connections: all near plain except without "
-        "reuse. 1 MB: re-encryption above terminate, without reuse the most.",
+        alt="Three panels of bars, one bar for each mode, made of proxy and backend. New connections: TLS costs "
+        "several times plain, and re-encryption without reuse the most. Kept connections: all near plain except "
+        "without reuse. 1 MB: re-encryption above terminate, without reuse the most.",
     )
 
 
