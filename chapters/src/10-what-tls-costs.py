@@ -6,6 +6,7 @@
 #   minutes: 60
 #   memory_mb: 500
 #   after: [peeking-without-opening]
+#   lab: tls-bill
 # ---
 
 # %% [markdown]
