@@ -1,6 +1,6 @@
 """Lab 08: the TLS bill. Prices, tickets, certificates, places, and the edge that has to stand it.
 
-Theory. The right answers are written on their own; tests compare them with `lbcore.sim.tls_bill` and with OpenSSL, which
+Theory. The right answers are written on their own; tests compare them with `lbcore.sim.tls_bill` and with OpenSSL, that
 resumes what may be resumed and refuses a certificate for another name.
 """
 

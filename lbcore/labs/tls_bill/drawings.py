@@ -148,6 +148,6 @@ def show_machines(machines: Any) -> Picture | Verdict:
         x_label="time (s)",
         y_label="handshakes (busy cores)",
         title=f"{count} machines with {cores} cores, one of them missing",
-        alt=f"Cores busy with handshakes through a morning, with tickets and without, both with a peak in the middle; a "
-        f"level line at {able:g} cores is what {count} machines get through with one missing.",
+        alt=f"Cores busy with handshakes through a morning, with tickets and without, both with a peak in the "
+        f"middle; a level line at {able:g} cores is what {count} machines get through with one missing.",
     )

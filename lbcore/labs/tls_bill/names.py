@@ -92,7 +92,8 @@ CERTIFICATE = Exercise(
             lambda name, certificates: fitting(
                 name, certificates, lambda asked, one: one[:2] == "*." and asked.endswith(one[1:])
             ),
-            "Your * stands for any number of labels. In a certificate it is one: *.shop.example is not for a.b.shop.example.",
+            "Your * stands for any number of labels. In a certificate it is one: *.shop.example is not for "
+            "a.b.shop.example.",
         ),
         Mistake(
             "bare_name",

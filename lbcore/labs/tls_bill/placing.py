@@ -38,7 +38,7 @@ def taken(needs: list[str], cannot: dict[str, frozenset[str]]) -> str:
 
 def otherwise(needs: list[str], **cannot: frozenset[str]) -> str | None:
     """For who believes something else of a mode."""
-    names = {"passed": PASS, "ended": TERMINATE, "again": REENCRYPT}
+    names = {"passed": PASS, "ended": TERMINATE}
     try:
         return taken(needs, CANNOT | {names[name]: lacking for name, lacking in cannot.items()})
     except ValueError:
@@ -62,9 +62,17 @@ def a_mode(answer: Any, *_: Any) -> str | None:
 def none_can(needs: list[str]) -> str:
     """Why there is no mode."""
     given = set(needs)
-    if given & {PATH, CACHE} and given & {SECRET, CLIENT}:
-        return "Who routes by path or caches must read, and here nobody in the middle may, or can: raise ValueError."
-    return "Backends without certificates cannot speak TLS, and here they would have to: raise ValueError."
+    if SECRET in given and given & {PATH, CACHE}:
+        return (
+            "Who routes by path or caches must read, and here nobody in the middle may. Re-encryption is hop by hop: "
+            "in the middle all is readable. Raise ValueError."
+        )
+    if CLIENT in given and given & {PATH, CACHE}:
+        return (
+            "A client proves that it has its key to whom it does the handshake with. Who reads paths ends TLS, and can "
+            "only tell the backend about the client: raise ValueError."
+        )
+    return "Backends without certificates cannot end TLS, and here they would have to: raise ValueError."
 
 
 PLACE = Exercise(
@@ -73,11 +81,6 @@ PLACE = Exercise(
     praise="Right in all {cases} cases.",
     mistakes=(
         Mistake(
-            "end_to_end",
-            lambda needs: otherwise(needs, passed=CANNOT[PASS], again=frozenset({BARE, CLIENT})),
-            "Re-encryption is hop by hop: in the middle all is readable. Only pass-through keeps it from the middle.",
-        ),
-        Mistake(
             "plain_inside",
             lambda needs: otherwise(needs, ended=CANNOT[TERMINATE] - {INSIDE}),
             "To terminate leaves the inside in the clear.",
@@ -85,7 +88,7 @@ PLACE = Exercise(
         Mistake(
             "sees_through",
             lambda needs: otherwise(needs, passed=frozenset({BARE})),
-            "Passed through, nobody in the middle reads a path or an answer. It cannot route by one nor cache the other.",
+            "Passed through, nobody in the middle reads a path or an answer. It cannot route by it, nor cache it.",
         ),
         Mistake(
             "backends_need_none",
@@ -99,21 +102,13 @@ PLACE = Exercise(
         ),
         Mistake(
             "http_only",
-            lambda needs: otherwise(needs, ended=CANNOT[TERMINATE] | {OTHER}, again=CANNOT[REENCRYPT] | {OTHER}),
+            lambda needs: PASS if OTHER in needs else otherwise(needs),
             "To end TLS one needs a key, and no HTTP: a TCP proxy can do it for any protocol.",
         ),
         Mistake(
             "name_inside",
             lambda needs: otherwise(needs, passed=CANNOT[PASS] | {NAME}),
             "The server name is in the ClientHello, in the clear. Pass-through can route by it.",
-        ),
-        Mistake(
-            "client_at_the_edge",
-            lambda needs: otherwise(
-                needs, ended=CANNOT[TERMINATE] - {CLIENT}, again=CANNOT[REENCRYPT] - {CLIENT}
-            ),
-            "A client proves that it has its key to whom it does the handshake with. Who ends TLS in the middle can only "
-            "tell the backend about it.",
         ),
     ),
     properties=(Property("not_a_mode", a_mode),),

@@ -93,7 +93,7 @@ RESUMED = Exercise(
             lambda visits, keys, lifetime: walk(
                 visits, {name: name for name in keys}, lambda age, mine, theirs: age <= lifetime and mine == theirs
             ),
-            "You want the same backend. It is the key that must be the same: backends that share one open each other's.",
+            "You want the same backend. The key must be the same: backends that share one open each other's tickets.",
         ),
         Mistake(
             "exactly_too_old",
