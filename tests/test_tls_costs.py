@@ -45,7 +45,7 @@ def test_the_mask_reaches_the_child_alone():
 
 
 def test_drawings_are_finished():
-    server = {way: 100.0 for way in WAYS}
+    server = dict.fromkeys(WAYS, 100.0)
     costs = {mode: [Cost(1, 2), Cost(3000, 4)] for mode in MODES}
     for picture in (
         tls_costs.handshake_bars(server),

@@ -116,9 +116,9 @@ print(f"full against resumed, RSA: {old / ticket:.1f} x in TLS 1.2, {rsa / fresh
 # **A version is not a discount.** TLS 1.3 costs the processor no less than 1.2. What it saves is time on the way:
 # below.
 #
-# The numbers move with the library. [OpenSSL from 3.5 on](https://github.com/openssl/openssl/blob/master/NEWS.md)
-# adds a post-quantum key exchange unless told otherwise, which
-# every handshake pays, the resumed one, too. Your version stands under the table.
+# The numbers move with the library. [OpenSSL from 3.5 on](https://github.com/openssl/openssl/blob/master/NEWS.md) adds
+# a post-quantum key exchange unless told otherwise, which every handshake pays, the resumed one, too. Your version
+# stands under the table.
 #
 # ## One handshake, how many requests?
 #
@@ -197,7 +197,7 @@ f"{share:.1%} of the TLS bill of a new visitor's page is encryption"
 #
 # That answers the first proposal. A card that encrypts bytes does nothing at nine o'clock. (An *HSM*, a hardware
 # security module, is no accelerator either: it exists so that the key cannot be copied, and each signature has to go
-# there. Its rate of signatures may become your limit.)
+# there. Its rate of signatures may become your limit. Cards that sign fast exist, too: ask for that number.)
 #
 # ## Distance
 #
@@ -261,8 +261,9 @@ f"a backend 100 ms beyond the edge: the first byte comes {gain:.0f} ms sooner if
 # ```
 #
 # To *terminate* is to end TLS in the middle; what goes on is plain. To *re-encrypt* is to end it and begin another one
-# towards the backend. To *pass through* is to hand on what cannot be read, and nothing else: no headers, no cache, no
-# retries. A client says a password; who in the middle hears it?
+# towards the backend. (To read HTTP inside TLS there is no other way; plain HTTP needs neither.) To *pass through* is
+# to hand on what cannot be read, and nothing else: no headers, no cache, no retries. A client says a password; who in
+# the middle hears it?
 
 # %%
 heard = {mode: aside.run(tls_doors.overhear(mode, b"my password")) for mode in tls_doors.LEGS}
@@ -330,6 +331,7 @@ show.table(
 
 # %% tags=["nbval-ignore-output"]
 assert passed[0].backend > 2 * ended[0].backend
+assert passed[0].total > ended[0].total and passed[1].total < ended[1].total
 rows = [(name, f"{b.total / a.total:.1f}", f"{b.backend / a.backend:.1f}")
         for name, a, b in zip(loads, ended, passed, strict=True)]  # fmt: skip
 show.table(rows, ("load", "both accounts", "the backend's"), caption="Pass through, times terminate")
@@ -341,7 +343,8 @@ show.table(rows, ("load", "both accounts", "the backend's"), caption="Pass throu
 # edge can be cheaper in all" is true for short connections. On long ones pass-through is cheaper, for nobody parses;
 # and for large answers it makes one pass like *terminate*, paid by the backend.
 #
-# The shape travels, the numbers do not: in another proxy parsing costs less than here, and TLS weighs more.
+# The shape travels, the numbers do not. In another proxy parsing costs less than here, and TLS weighs more; and our
+# relay runs on a slower event loop than our proxy, so its new connections look somewhat too dear.
 #
 # ## Tickets and many backends
 #
@@ -478,8 +481,8 @@ assert needed["RSA, all new"] > needed["P-256, all new"] > needed["P-256, 80 % r
 #    <details><summary>Solution</summary>
 #    Nothing: every ticket has expired. Longer tickets (RFC 8446 allows seven days) help, and want ticket keys that live
 #    as long, with the risk that goes with it.</details>
-# 3. Change `returning` so that a third of the visits go to a backend at random. What share resumes with three backends
-#    and keys of their own? With N?
+# 3. Suppose the relay chose among three backends at random, each with keys of its own. What share of the visits is
+#    resumed? With N backends?
 #    <details><summary>Solution</summary>
 #    One in N: the last ticket's backend has to come up again. In turn it is none at all, for every N above
 #    one.</details>
