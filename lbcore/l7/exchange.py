@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 from lbcore.l7.errors import Malformed
 from lbcore.l7.message import Headers, Request, Response, Transform, text
 from lbcore.l7.pool import Backend, Pool, Result
+from lbcore.l7.target import BadTarget, normal
 
 if TYPE_CHECKING:
     from lbcore.l7.filters.filter import Filter
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 REFUSED = frozenset((b"CONNECT", b"TRACE"))
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
 NONE = Headers()
+REFUSALS = 5  # of streams that a backend says it did not work on (RFC 9113, 8.7), until they count as failures
 STATUS_OF = {"timeout": 504, "connect timeout": 504}
 
 
@@ -96,7 +98,7 @@ class Exchange:
             self._pool = route.choose(request)
         else:
             self._instead_of_a_pool, self._filters = text(404, "no route fits this request"), router.everywhere
-        if self._filters and (limit := max(one.body_limit for one in self._filters)) and request.length != 0:
+        if request.length != 0 and self._filters and (limit := max(one.body_limit for one in self._filters)):
             if request.length is not None and request.length > limit:
                 self.answer(text(413, f"a body may have {limit} bytes here"))
                 return
@@ -107,12 +109,21 @@ class Exchange:
         self._inwards()
 
     def _refusal(self) -> Response | None:
-        """What no route could change."""
+        """What no route could change.
+
+        From here on the target is in its one form (see `target`): what routes and filters decide by is what the backend
+        gets.
+        """
         request, limits = self.request, self.proxy.limits
         if request.method in REFUSED and request.protocol is None:
             return text(405, f"{request.method.decode()} is not for this proxy")
         if request.length is not None and request.length > limits.body:
             return text(413, f"a body may have {limits.body} bytes")
+        if request.method != b"CONNECT":
+            try:
+                request.target = normal(request.target, self.proxy.rules)
+            except BadTarget as wrong:
+                return text(400, str(wrong))
         return None
 
     def ask(self, pool: Pool) -> None:
@@ -295,6 +306,8 @@ class Exchange:
             self._collecting = False
             self.request.body = b"".join(self._kept or ())
             self._inwards()
+        elif self.request.protocol and self.response is None:
+            return  # the request has ended; the tunnel has not begun
         elif self._side is not None and (self.request.length != 0 or self.request.protocol):
             self._side.send_end(trailers)
             if self.response is None:
@@ -308,6 +321,16 @@ class Exchange:
             self.answer(text(wrong.status, wrong.why))
         else:
             self._break_off("bad request")
+
+    def out_of_time(self, why: str) -> None:
+        """The client, or somebody for it, has set a limit, and it is reached."""
+        self.error = self.error or why
+        self._drop_side(why)
+        if self.response is None:
+            self.answer(text(504, f"{why} exceeded"))
+        else:
+            self._break_off(why)
+        self.flush()
 
     # ---- from the backend ----
 
@@ -323,7 +346,7 @@ class Exchange:
         assert backend is not None
         if response.status >= 500 and self._can_repeat():
             result = Result(response.status, "", monotonic() - self._asked, sent=True)
-            if pool.again(request, result, self.attempts):
+            if pool.again(request, result, self.attempts, tried=(*self._tried, backend)):
                 self._drop_side("", result)
                 self._tried = (*self._tried, backend)
                 self._ask()
@@ -352,7 +375,7 @@ class Exchange:
                 return
         self._send_response(response)
         waits, self._waits = self._waits, None
-        if waits is not None:
+        if waits is not None and not self._over:
             for what, *arguments in waits:
                 what(*arguments)
             if self._side is not None:
@@ -440,7 +463,12 @@ class Exchange:
         pool, backend = self._pool, self._target
         assert pool is not None
         assert backend is not None
-        result = Result(0, why, monotonic() - self._asked, sent=side is not None)
+        refused = why == "refused stream"  # nobody worked on it: whatever the method, it can be sent again
+        result = Result(0, why, monotonic() - self._asked, sent=side is not None and not refused)
+        if refused and self.attempts < REFUSALS and self._can_repeat():
+            self._settle(None)
+            self._try(pool, backend)
+            return
         raced = side is not None and side.reused and why == "reset" and not self._stale
         if raced and self._can_repeat() and self.request.method in IDEMPOTENT:
             self._settle(None)
@@ -448,7 +476,7 @@ class Exchange:
             self._try(pool, backend)
             return
         self._settle(result)
-        if self._can_repeat() and pool.again(self.request, result, self.attempts):
+        if self._can_repeat() and pool.again(self.request, result, self.attempts, tried=(*self._tried, backend)):
             self._stale = False
             self._tried = (*self._tried, backend)
             self._ask()
@@ -496,7 +524,7 @@ class Exchange:
     def _finish(self, trailers: Headers) -> None:
         if self._over:
             return
-        if self._side is not None:  # a filter answered in its place, or it has heard enough
+        if self._target is not None:  # a filter answered in its place, or it has heard enough
             status = self.response.status if self.response is not None else 0
             self._drop_side("", Result(status, "", monotonic() - self._asked, sent=True))
         client = self.client
@@ -545,7 +573,7 @@ class Exchange:
 
     def _expire_backend(self) -> None:
         side = self._side
-        if not self._request_over and self.request.length != 0:
+        if not self._request_over and self.request.length != 0 and (side is None or side.writable):
             self.error = "client too slow"
             self._drop_side("client too slow")
             self.answer(text(408, "the request's body took too long"))

@@ -249,7 +249,7 @@ def test_a_client_that_does_not_read_holds_the_backend_back() -> None:
         (b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nhost: a\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"a" * 40000 + b"\r\n\r\n", 431),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"GET / HTTP/2.0\r\nhost: a\r\n\r\n", 505),
     ],
 )  # fmt: skip
 def test_refused_once_and_for_all(request_bytes: bytes, expected: int) -> None:
@@ -538,6 +538,35 @@ class Injector(Filter):
 
     def on_response(self, exchange: Exchange, response: Response) -> None:
         response.headers.add(b"x-evil", b"a\r\nset-cookie: b")
+
+
+class Replacer(Filter):
+    """Puts a body of its own in the place of the backend's, at once or after a while."""
+
+    def __init__(self, wait: bool) -> None:
+        self.wait = wait
+
+    def on_response(self, exchange: Exchange, response: Response) -> Awaitable[None] | None:
+        if self.wait:
+            return self._later(response)
+        response.body = b"mine"
+        return None
+
+    async def _later(self, response: Response) -> None:
+        await asyncio.sleep(0.05)
+        response.body = b"mine"
+
+
+@pytest.mark.parametrize("wait", [False, True])
+@pytest.mark.parametrize(
+    "body", [b"content-length: 6\r\n\r\ntheirs", b"transfer-encoding: chunked\r\n\r\n6\r\ntheirs\r\n"]
+)
+def test_a_replaced_body_is_the_only_one(wait: bool, body: bytes) -> None:
+    talk = scripted(b"HTTP/1.1 200 OK\r\n" + body, OK, close=False)
+    answer = through(talk, get(close=False), get(), filters=(Replacer(wait),), timeouts=HASTY)
+    assert answer.count(b"mine") == 2
+    assert b"theirs" not in answer
+    assert b"ok" not in answer
 
 
 def test_no_filter_can_split_a_response() -> None:
