@@ -248,7 +248,7 @@ class Encrypted(Pool):
 def pool(mode: Mode, folder: str, plain: int, encrypted: int) -> Pool:
     """The backend, as this mode speaks to it."""
     behind = [Backend("127.0.0.1", encrypted if mode.back else plain)]
-    timeouts = Timeouts(life=3600.0 if mode.keep else 0.0)
+    timeouts = Timeouts(life=3600.0 if mode.keep else 1e-6)  # a microsecond: used once
     return Encrypted(calling(folder), behind, timeouts) if mode.back else Pool("backend", behind, timeouts)
 
 
