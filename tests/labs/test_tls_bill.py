@@ -1,7 +1,10 @@
 """Lab 08: each known answer gets the verdict meant for it, and the specification is what the model and OpenSSL say."""
 
+import ssl
+
 import pytest
 
+from lbcore.l7.tls import KeyPair, Terminator, TlsOptions
 from lbcore.labs import tls_bill
 from lbcore.labs.answers import tls_bill as answers
 from lbcore.labs.judge import Verdict
@@ -10,7 +13,7 @@ from lbcore.labs.tls_bill import drawings, names, paying, placing, tickets
 from lbcore.notebooks.labs import student
 from lbcore.sim.tls_bill import Prices, bill
 from lbcore.testbed import aside, tls_doors
-from lbcore.testbed.tls_memory import Identity, handshake
+from lbcore.testbed.tls_memory import Identity, handshake, turn
 from tests.labs.notebook import cells, run_cell
 
 EXERCISES = {
@@ -112,6 +115,28 @@ def test_openssl_believes_a_choice_exactly_where_the_certificate_fits():
         chosen = names.right_certificate(asked, names.SHOP)
         anyone = any(drawings.believed(site, asked) for site in sites)
         assert drawings.believed(sites[chosen], asked) == anyone
+
+
+def test_the_choice_is_the_proxys(tmp_path):
+    sites = [Identity("P-256", *some) for some in names.SHOP]
+    pairs = []
+    for number, site in enumerate(sites):
+        path = tmp_path / f"{number}.pem"
+        site.certificate.private_key_and_cert_chain_pem.write_to_path(str(path))
+        pairs.append(KeyPair(chain=str(path), key=str(path)))
+    terminator = Terminator(TlsOptions(certificates=tuple(pairs)))
+    client_side = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_side.check_hostname = False
+    for site in sites:
+        site.authority.configure_trust(client_side)
+    for asked in [case.arguments[0] for case in names.name_cases(1)[:15]]:
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = client_side.wrap_bio(to_client, to_server, server_hostname=asked)
+        server = terminator.context.wrap_bio(to_server, to_client, server_side=True)
+        while not all([turn(client.do_handshake)[0], turn(server.do_handshake)[0]]):
+            pass
+        shown = [value for _, value in client.getpeercert()["subjectAltName"]]
+        assert shown == names.SHOP[names.right_certificate(asked, names.SHOP)]
 
 
 def test_what_the_middle_can_read_is_what_the_table_says():
