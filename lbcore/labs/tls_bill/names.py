@@ -85,7 +85,7 @@ def a_number(answer: Any, name: Any, certificates: Certificates) -> str | None:
 CERTIFICATE = Exercise(
     names=("name", "certificates"),
     right=right_certificate,
-    praise="Right in all {cases} cases: OpenSSL's clients believe each of your choices that can be believed.",
+    praise="Right in all {cases} cases: the name itself, then its wildcard, then the first.",
     mistakes=(
         Mistake(
             "any_depth",
