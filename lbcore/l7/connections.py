@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbcore.l7.http1.backend import BackendConnection
 from lbcore.l7.http1.reader import Scratch
+from lbcore.l7.http2.shared import Seat, Shared
 from lbcore.l7.limits import Limits
 
 if TYPE_CHECKING:
@@ -29,9 +30,12 @@ class Connections:
         self.limits, self.scratch, self.most = limits, scratch, most
         self.idle: dict[Backend, list[BackendConnection]] = {}
         self.open: set[BackendConnection] = set()
+        self.shared = Shared(limits)
 
-    def take(self, pool: Pool, backend: Backend) -> BackendConnection | None:
+    def take(self, pool: Pool, backend: Backend) -> BackendConnection | Seat | None:
         """An idle one that is still good, or None."""
+        if pool.protocol != "h1":
+            return self.shared.take(pool, backend)
         idle = self.idle.get(backend)
         while idle:
             connection = idle.pop()
@@ -41,8 +45,10 @@ class Connections:
             self.open.discard(connection)
         return None
 
-    async def connect(self, pool: Pool, backend: Backend) -> BackendConnection:
+    async def connect(self, pool: Pool, backend: Backend) -> BackendConnection | Seat:
         """A new one. OSError (TimeoutError among them, and ssl.SSLError): it could not be made."""
+        if pool.protocol != "h1":
+            return await self.shared.connect(pool, backend)
 
         def give_back(connection: BackendConnection, usable: bool) -> None:
             kept = self.idle.setdefault(backend, [])
@@ -72,6 +78,7 @@ class Connections:
     def prune(self) -> None:
         """Close what has been idle for too long."""
         now = monotonic()
+        self.shared.prune()
         for idle in self.idle.values():
             while idle and now - idle[0].idle_since > idle[0].keep:
                 connection = idle.pop(0)
@@ -80,6 +87,7 @@ class Connections:
 
     def close(self) -> None:
         """Close the idle ones; those in use go with their exchanges."""
+        self.shared.close()
         for idle in self.idle.values():
             for connection in idle:
                 connection.close()

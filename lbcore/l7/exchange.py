@@ -295,6 +295,8 @@ class Exchange:
             self._collecting = False
             self.request.body = b"".join(self._kept or ())
             self._inwards()
+        elif self.request.protocol and self.response is None:
+            return  # the request has ended; the tunnel has not begun
         elif self._side is not None and (self.request.length != 0 or self.request.protocol):
             self._side.send_end(trailers)
             if self.response is None:
@@ -308,6 +310,16 @@ class Exchange:
             self.answer(text(wrong.status, wrong.why))
         else:
             self._break_off("bad request")
+
+    def out_of_time(self, why: str) -> None:
+        """The client, or somebody for it, has set a limit, and it is reached."""
+        self.error = self.error or why
+        self._drop_side(why)
+        if self.response is None:
+            self.answer(text(504, f"{why} exceeded"))
+        else:
+            self._break_off(why)
+        self.flush()
 
     # ---- from the backend ----
 
@@ -440,9 +452,10 @@ class Exchange:
         pool, backend = self._pool, self._target
         assert pool is not None
         assert backend is not None
-        result = Result(0, why, monotonic() - self._asked, sent=side is not None)
-        raced = side is not None and side.reused and why == "reset" and not self._stale
-        if raced and self._can_repeat() and self.request.method in IDEMPOTENT:
+        untouched = side is None or why == "refused stream"  # nobody worked on it (RFC 9113, 8.7)
+        result = Result(0, why, monotonic() - self._asked, sent=not untouched)
+        raced = side is not None and side.reused and why == "reset" and self.request.method in IDEMPOTENT
+        if (raced or (untouched and side is not None)) and not self._stale and self._can_repeat():
             self._settle(None)
             self._stale, self.attempts = True, self.attempts - 1
             self._try(pool, backend)

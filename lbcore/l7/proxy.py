@@ -13,22 +13,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from time import monotonic
 from typing import Any
 
+from lbcore.l7.arrivals import Arrival, Client
 from lbcore.l7.connections import Connections
 from lbcore.l7.exchange import Exchange
 from lbcore.l7.fetch import Fetched
+from lbcore.l7.gate import Gate, PassthroughOptions
 from lbcore.l7.http1 import scan
-from lbcore.l7.http1.client import ClientConnection
 from lbcore.l7.http1.reader import Scratch
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Peer, Request, Response
 from lbcore.l7.pool import Pool
 from lbcore.l7.router import Router
 from lbcore.l7.sides import ClientSide
+from lbcore.l7.tls import Terminator
 
 log = logging.getLogger("lbcore.l7")
 TICK = 0.1  # seconds between two looks at the deadlines
@@ -39,14 +42,14 @@ class Proxy:
 
     def __init__(self, router: Router, limits: Limits | None = None) -> None:
         self.router, self.limits = router, limits or Limits()
-        self.clients: set[ClientConnection] = set()
+        self.clients: set[Client] = set()
         self.exchanges: set[Exchange] = set()
         self.scratch = Scratch(self.limits.head)
         self.connections = Connections(self.limits, self.scratch)
         self.draining = False
         self.now = monotonic()
         """What the clock said at its last tick: good enough for deadlines."""
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | Gate] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._clock: asyncio.TimerHandle | None = None
 
@@ -60,8 +63,19 @@ class Proxy:
 
     # ---- listening ----
 
-    async def listen(self, host: str, port: int = 0, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
-        """Take connections; the address they come to. OSError: it is taken, or not ours."""
+    async def listen(
+        self,
+        host: str,
+        port: int = 0,
+        tls: ssl.SSLContext | Terminator | None = None,
+        passthrough: Sequence[PassthroughOptions] = (),
+    ) -> tuple[str, int]:
+        """Take connections; the address they come to. OSError: it is taken, or not ours.
+
+        tls: a Terminator can be reloaded while it serves. passthrough: what is not ended here; with a Terminator only.
+        """
+        if isinstance(tls, Terminator):
+            return self._gate(host, port, tls, passthrough)
         server = await asyncio.get_running_loop().create_server(
             self._client,
             host,
@@ -74,10 +88,29 @@ class Proxy:
         name = server.sockets[0].getsockname()
         return name[0], name[1]
 
+    def _gate(
+        self, host: str, port: int, tls: Terminator, passthrough: Sequence[PassthroughOptions]
+    ) -> tuple[str, int]:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = socket.create_server((host, port), family=family, backlog=1024)
+        limits = self.limits
+        self._servers.append(
+            Gate(
+                sock,
+                tls,
+                self._client,
+                passthrough=passthrough,
+                most=limits.connections,
+                linger=limits.linger,
+            )
+        )
+        name = sock.getsockname()
+        return name[0], name[1]
+
     def _client(self) -> asyncio.Protocol:
         if len(self.clients) >= self.limits.connections:
             return _Refused()
-        return ClientConnection(self)
+        return Arrival(self)
 
     def exchange(self, client: ClientSide, request: Request) -> Exchange:
         """A new exchange for a request that a client's side has read."""

@@ -249,7 +249,7 @@ def test_a_client_that_does_not_read_holds_the_backend_back() -> None:
         (b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nhost: a\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"a" * 40000 + b"\r\n\r\n", 431),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"GET / HTTP/2.0\r\nhost: a\r\n\r\n", 505),
     ],
 )  # fmt: skip
 def test_refused_once_and_for_all(request_bytes: bytes, expected: int) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
+from lbcore.l7 import websocket
 from lbcore.l7.errors import Malformed
 from lbcore.l7.http1 import writer
 from lbcore.l7.http1.reader import ResponseReader, Scratch
@@ -28,7 +29,8 @@ class BackendConnection(ResponseReader, asyncio.Protocol):
     """One connection with a backend. `give_back(connection, usable)` is called when it is free again, or of no use."""
 
     __slots__ = (
-        "_chunked", "_ended", "_give_back", "_gone", "_out", "_paused", "_sent", "born", "exchange", "idle_since",
+        "_chunked", "_ended", "_give_back", "_gone", "_key",
+        "_out", "_paused", "_sent", "born", "exchange", "idle_since",
         "keep", "reused", "transport", "writable",
     )  # fmt: skip
 
@@ -51,6 +53,7 @@ class BackendConnection(ResponseReader, asyncio.Protocol):
         self._chunked = False
         self._sent = True  # the whole request
         self._ended: Headers | None = None
+        self._key: bytes | None = None  # of a WebSocket that is asked for
         self._paused = self._gone = False
 
     # ---- the connection ----
@@ -125,6 +128,7 @@ class BackendConnection(ResponseReader, asyncio.Protocol):
 
     def send_head(self, request: Request) -> None:
         self.expect(request.method, request.protocol)
+        self._key = request.headers.get(websocket.KEY) if request.protocol == websocket.PROTOCOL else None
         self._out.append(writer.request_head(request))
         self._chunked = request.length is None
         self._sent = request.length == 0 and request.protocol is None
@@ -160,6 +164,8 @@ class BackendConnection(ResponseReader, asyncio.Protocol):
 
     def on_head(self, response: Response) -> None:
         if response.status == 101:
+            if self._key is not None:
+                websocket.check_response(self._key, response.headers)
             self._chunked = False
         if self.exchange is not None:
             self.exchange.response_head(response)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
+from lbcore.l7 import websocket
 from lbcore.l7.errors import Malformed
 from lbcore.l7.http1 import writer
 from lbcore.l7.http1.reader import BODILESS, RequestReader
@@ -68,6 +69,8 @@ class ClientConnection(RequestReader, asyncio.Protocol):
         if tls is not None:
             self.scheme = b"https"
             self.peer.tls = tls.version()
+            self.peer.server_name = getattr(tls, "server_name", None)
+            self.peer.subject = getattr(tls, "subject", None)
         self.deadline = self.proxy.now + self.limits.head_time
         self.proxy.clients.add(self)
 
@@ -157,6 +160,8 @@ class ClientConnection(RequestReader, asyncio.Protocol):
         if not self.framing.keep_alive or self._served >= self.limits.requests or self.proxy.draining:
             self._close = True
         self._bodiless = request.method == b"HEAD"
+        if request.protocol == websocket.PROTOCOL:
+            websocket.check_request(request.method, request.headers)
         self.deadline = 0.0
         self.exchange = self.proxy.exchange(self, request)
         self.exchange.begin(expects=self.framing.expects)
