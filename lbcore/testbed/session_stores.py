@@ -153,7 +153,9 @@ class Redis:
     def add(self, session: str) -> int:
         """See `Store`."""
         with answering(), self._server.pipeline(transaction=True) as steps:
-            return int(steps.incr(session).pexpire(session, self._idle).execute()[0])
+            steps.incr(session)
+            steps.pexpire(session, self._idle)
+            return int(steps.execute()[0])
 
     def forget(self, session: str) -> None:
         """See `Store`."""
