@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from shutil import which
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -64,6 +65,25 @@ def measured() -> dict[str, list[float]]:
     """The samples of `redis_costs`, by store and clock."""
     runs = {clock: compare_stores(clock, with_redis=True) for clock in CLOCKS}
     return {f"{name}, {clock}": list(runs[clock].samples[name]) for clock in CLOCKS for name in ("memory", "Redis")}
+
+
+class Prices(dict[str, list[float]]):
+    """Of each store: how many times dearer than a dictionary in memory one more item is, in CPU and in time.
+
+    label: where the figures for Redis come from.
+    """
+
+    label = ""
+
+
+def prices() -> Prices:
+    """Both stores next to the server's own memory."""
+    found, remote = Prices(), redis_costs()
+    found.label = remote.label
+    found["SQLite"] = [compare_stores(clock).ratio("SQLite") for clock in CLOCKS]
+    typical = {name: median(values) for name, values in remote.samples.items()}
+    found["Redis"] = [typical[f"Redis, {clock}"] / typical[f"memory, {clock}"] for clock in CLOCKS]
+    return found
 
 
 CLAIMS = {"sub": "customer-4711", "exp": 4102444800, "iat": 1767225600, "jti": "0" * 32, "role": "customer"}
