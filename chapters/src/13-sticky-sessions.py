@@ -196,8 +196,8 @@ show.explore(
 # | key | known at | who does it |
 # |---|---|---|
 # | source address | the SYN | most balancers |
-# | five-tuple: addresses, ports, protocol | the SYN | Maglev, IPVS: a connection stays, a client does not |
-# | cookie of remote desktop (RDP) | the first bytes | [HAProxy](https://docs.haproxy.org/3.2/configuration.html), `persist rdp-cookie` |
+# | five-tuple: addresses, ports, protocol | the SYN | Maglev: a connection stays, a client does not |
+# | cookie of remote desktop | the first bytes | [HAProxy](https://docs.haproxy.org/3.2/configuration.html) |
 # | QUIC connection id | every packet | [QUIC-LB](https://datatracker.ietf.org/doc/draft-ietf-quic-load-balancers) |
 #
 # ## By cookie
