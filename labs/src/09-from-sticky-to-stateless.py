@@ -63,9 +63,9 @@ assert labs.stateless.check_choose(choose, seed=2026).passed
 #
 # ## Exercise 2 · Affinity by cookie
 #
-# `sign(key, backend)` makes a cookie: the backend's name, a dot, and an HMAC in hexadecimal. (Names may have dots, too.)
-# A cookie is good if one of `keys` made it. The first key signs; the others are older, and believed until they are
-# removed. Give back two things: the backend, and the cookie to set.
+# `sign(key, backend)` makes a cookie: the backend's name, a dot, and an HMAC in hexadecimal. (Names may have dots,
+# too.) A cookie is good if one of `keys` made it. The first key signs; the others are older, and believed until they
+# are removed. Give back two things: the backend, and the cookie to set.
 #
 # | the client brings | backend | to set |
 # |---|---|---|
@@ -105,8 +105,8 @@ assert labs.stateless.check_affinity(affinity, seed=2026).passed
 # ## Exercise 3 · Draining
 #
 # Backends come as lists `[name, state, until, load]`. An *active* one serves everybody. A *draining* one serves those
-# who belong to it, as long as `now < until`, and nobody else. One that is *down* serves nobody. `home` names the backend
-# that a client belongs to (`None`: nobody's yet; it may also be gone from the table).
+# who belong to it, as long as `now < until`, and nobody else. One that is *down* serves nobody. `home` names the
+# backend that a client belongs to (`None`: nobody's yet; it may also be gone from the table).
 #
 # Send the client home if home may serve it. Else to the active backend with the least load. If there is none: `None`.
 

@@ -263,9 +263,14 @@ def serve_anybody(home, backends, now):
     return least(backends)
 
 
+def least_loaded(backends):
+    open_ = [one for one in backends if one[1] == "active"]
+    return open_[0]
+
+
 @wrong("serve", "nobody")
 def serve_somebody(home, backends, now):
-    return serve_by_name(home, backends, now) or [one for one in backends if one[1] == "active"][0][0]
+    return serve_by_name(home, backends, now) or least_loaded(backends)[0]
 
 
 @wrong("serve", "not_a_name")

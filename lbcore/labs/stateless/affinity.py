@@ -83,8 +83,8 @@ CHOOSE = Exercise(
         Mistake(
             "modulo",
             lambda source, alive: alive[score(source.rpartition(":")[0], "") % len(alive)],
-            "A remainder by the number of backends: when one is lost nearly all clients move, and who counts in another "
-            "order disagrees. Score each backend, take the best.",
+            "A remainder by the number of backends: when one is lost nearly all clients move, and who counts in "
+            "another order disagrees. Score each backend, take the best.",
         ),
         Mistake(
             "first_listed",

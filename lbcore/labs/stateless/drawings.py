@@ -1,7 +1,7 @@
 """Lab 09's drawings: tables of what a student's functions said, and two shops that share a student's store.
 
-Rule of this file: it shows what it was given, right or wrong. Where there is nothing to show it gives back the reason in
-words.
+Rule of this file: it shows what it was given, right or wrong. Where there is nothing to show it gives back the reason
+in words.
 """
 
 from __future__ import annotations

@@ -114,7 +114,9 @@ ACCEPT = Exercise(
             "You do not look at exp: the token counts for ever.",
         ),
         Mistake(
-            "one_too_long", lambda *given: model(*given, late=1), "At now == exp it is over (RFC 7519, 4.1.4): now < exp."
+            "one_too_long",
+            lambda *given: model(*given, late=1),
+            "At now == exp it is over (RFC 7519, 4.1.4): now < exp.",
         ),
         Mistake(
             "never_revoked",
