@@ -143,8 +143,9 @@ def test_cookies_and_drains_are_the_pools():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_store_is_the_test_beds(seed):
+    now = [0.0]
     for case in storing.store_cases(seed):
-        now, wanted = [0.0], []
+        wanted: list[object] = []
         store = Memory(storing.IDLE, lambda: now[0])
         for _, method, *given in case.arguments[0]:
             if method != "forget":
