@@ -96,7 +96,8 @@ in_turn
 # ## By address
 #
 # The address is there before the first byte. Hash it, and any picker that goes by a key ([chapter 03](03-maglev.ipynb))
-# does the rest. Five clients, 127.0.0.2 to 127.0.0.6, three requests each.
+# does the rest. Five clients, 127.0.0.2 to 127.0.0.6, three requests each. (On macOS such addresses have to be added
+# first, [as in chapter 08](08-peeking-without-opening.ipynb#Who-sent-it?).)
 
 # %%
 by_address = aside.run(shopping.one_each(*[f"127.0.0.{i}" for i in range(2, 7)], picker="maglev"))
