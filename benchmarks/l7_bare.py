@@ -1,4 +1,4 @@
-"""The proxy with one route and no filters, for `benchmarks.l7`: BACKEND_PORT FOLDER PLAIN_PORT TLS_PORT."""
+"""The proxy with one route and no filters, for `benchmarks.l7`: BACKEND_PORT FOLDER PLAIN_PORT TLS_PORT H2_PORT."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import sys
 from lbcore.l7.pool import Backend, Pool
 from lbcore.l7.proxy import Proxy, run
 from lbcore.l7.router import Route, Router
+from lbcore.l7.tls import KeyPair, Terminator, TlsOptions
 
 
-async def main(backend: int, folder: str, plain: int, tls: int) -> None:
+async def main(backend: int, folder: str, plain: int, tls: int, h2: int) -> None:
     pool = Pool("pool", [Backend("127.0.0.1", backend)])
+    pair = KeyPair(chain=f"{folder}/chain.pem", key=f"{folder}/key.pem")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(f"{folder}/chain.pem", f"{folder}/key.pem")
     async with Proxy(Router([Route("all", lambda request: True, lambda request: pool)])) as proxy:
         await proxy.listen("127.0.0.1", plain)
         await proxy.listen("127.0.0.1", tls, context)
+        await proxy.listen("127.0.0.1", h2, Terminator(TlsOptions(certificates=(pair,), minimum="TLSv1.3")))
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+    run(main(int(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:6])))

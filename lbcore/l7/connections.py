@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from lbcore.l7.http1.backend import BackendConnection
-from lbcore.l7.http1.reader import Scratch
+from lbcore.l7.http1.scan import Scratch
 from lbcore.l7.http2.shared import Seat, Shared
 from lbcore.l7.limits import Limits
 

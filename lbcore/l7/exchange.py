@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 from lbcore.l7.errors import Malformed
 from lbcore.l7.message import Headers, Request, Response, Transform, text
 from lbcore.l7.pool import Backend, Pool, Result
+from lbcore.l7.target import BadTarget, normal
 
 if TYPE_CHECKING:
     from lbcore.l7.filters.filter import Filter
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 REFUSED = frozenset((b"CONNECT", b"TRACE"))
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
 NONE = Headers()
+REFUSALS = 5  # of streams that a backend says it did not work on (RFC 9113, 8.7), until they count as failures
 STATUS_OF = {"timeout": 504, "connect timeout": 504}
 
 
@@ -96,7 +98,7 @@ class Exchange:
             self._pool = route.choose(request)
         else:
             self._instead_of_a_pool, self._filters = text(404, "no route fits this request"), router.everywhere
-        if self._filters and (limit := max(one.body_limit for one in self._filters)) and request.length != 0:
+        if request.length != 0 and self._filters and (limit := max(one.body_limit for one in self._filters)):
             if request.length is not None and request.length > limit:
                 self.answer(text(413, f"a body may have {limit} bytes here"))
                 return
@@ -107,12 +109,21 @@ class Exchange:
         self._inwards()
 
     def _refusal(self) -> Response | None:
-        """What no route could change."""
+        """What no route could change.
+
+        From here on the target is in its one form (see `target`): what routes and filters decide by is what the backend
+        gets.
+        """
         request, limits = self.request, self.proxy.limits
         if request.method in REFUSED and request.protocol is None:
             return text(405, f"{request.method.decode()} is not for this proxy")
         if request.length is not None and request.length > limits.body:
             return text(413, f"a body may have {limits.body} bytes")
+        if request.method != b"CONNECT":
+            try:
+                request.target = normal(request.target, self.proxy.rules)
+            except BadTarget as wrong:
+                return text(400, str(wrong))
         return None
 
     def ask(self, pool: Pool) -> None:
@@ -335,7 +346,7 @@ class Exchange:
         assert backend is not None
         if response.status >= 500 and self._can_repeat():
             result = Result(response.status, "", monotonic() - self._asked, sent=True)
-            if pool.again(request, result, self.attempts):
+            if pool.again(request, result, self.attempts, tried=(*self._tried, backend)):
                 self._drop_side("", result)
                 self._tried = (*self._tried, backend)
                 self._ask()
@@ -364,7 +375,7 @@ class Exchange:
                 return
         self._send_response(response)
         waits, self._waits = self._waits, None
-        if waits is not None:
+        if waits is not None and not self._over:
             for what, *arguments in waits:
                 what(*arguments)
             if self._side is not None:
@@ -452,16 +463,20 @@ class Exchange:
         pool, backend = self._pool, self._target
         assert pool is not None
         assert backend is not None
-        untouched = side is None or why == "refused stream"  # nobody worked on it (RFC 9113, 8.7)
-        result = Result(0, why, monotonic() - self._asked, sent=not untouched)
-        raced = side is not None and side.reused and why == "reset" and self.request.method in IDEMPOTENT
-        if (raced or (untouched and side is not None)) and not self._stale and self._can_repeat():
+        refused = why == "refused stream"  # nobody worked on it: whatever the method, it can be sent again
+        result = Result(0, why, monotonic() - self._asked, sent=side is not None and not refused)
+        if refused and self.attempts < REFUSALS and self._can_repeat():
+            self._settle(None)
+            self._try(pool, backend)
+            return
+        raced = side is not None and side.reused and why == "reset" and not self._stale
+        if raced and self._can_repeat() and self.request.method in IDEMPOTENT:
             self._settle(None)
             self._stale, self.attempts = True, self.attempts - 1
             self._try(pool, backend)
             return
         self._settle(result)
-        if self._can_repeat() and pool.again(self.request, result, self.attempts):
+        if self._can_repeat() and pool.again(self.request, result, self.attempts, tried=(*self._tried, backend)):
             self._stale = False
             self._tried = (*self._tried, backend)
             self._ask()
@@ -509,7 +524,7 @@ class Exchange:
     def _finish(self, trailers: Headers) -> None:
         if self._over:
             return
-        if self._side is not None:  # a filter answered in its place, or it has heard enough
+        if self._target is not None:  # a filter answered in its place, or it has heard enough
             status = self.response.status if self.response is not None else 0
             self._drop_side("", Result(status, "", monotonic() - self._asked, sent=True))
         client = self.client
@@ -558,7 +573,7 @@ class Exchange:
 
     def _expire_backend(self) -> None:
         side = self._side
-        if not self._request_over and self.request.length != 0:
+        if not self._request_over and self.request.length != 0 and (side is None or side.writable):
             self.error = "client too slow"
             self._drop_side("client too slow")
             self.answer(text(408, "the request's body took too long"))

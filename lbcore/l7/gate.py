@@ -97,6 +97,11 @@ class Gate:
         self._open()
 
     @property
+    def busy(self) -> bool:
+        """Are there handshakes, or connections that are passed on?"""
+        return bool(self._tasks)
+
+    @property
     def sockets(self) -> tuple[socket.socket, ...]:
         """The listening socket."""
         return (self._sock,)

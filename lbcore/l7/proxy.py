@@ -25,12 +25,13 @@ from lbcore.l7.exchange import Exchange
 from lbcore.l7.fetch import Fetched
 from lbcore.l7.gate import Gate, PassthroughOptions
 from lbcore.l7.http1 import scan
-from lbcore.l7.http1.reader import Scratch
+from lbcore.l7.http1.scan import Scratch
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Peer, Request, Response
 from lbcore.l7.pool import Pool
 from lbcore.l7.router import Router
 from lbcore.l7.sides import ClientSide
+from lbcore.l7.target import STRICT, Rules
 from lbcore.l7.tls import Terminator
 
 log = logging.getLogger("lbcore.l7")
@@ -40,8 +41,8 @@ TICK = 0.1  # seconds between two looks at the deadlines
 class Proxy:
     """One proxy, on one event loop. `async with Proxy(router) as proxy: await proxy.listen("127.0.0.1", 8080)`."""
 
-    def __init__(self, router: Router, limits: Limits | None = None) -> None:
-        self.router, self.limits = router, limits or Limits()
+    def __init__(self, router: Router, limits: Limits | None = None, rules: Rules = STRICT) -> None:
+        self.router, self.limits, self.rules = router, limits or Limits(), rules
         self.clients: set[Client] = set()
         self.exchanges: set[Exchange] = set()
         self.scratch = Scratch(self.limits.head)
@@ -107,6 +108,11 @@ class Proxy:
         name = sock.getsockname()
         return name[0], name[1]
 
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """Those listeners whose certificates can be listed and exchanged."""
+        return tuple(one for one in self._servers if isinstance(one, Gate))
+
     def _client(self) -> asyncio.Protocol:
         if len(self.clients) >= self.limits.connections:
             return _Refused()
@@ -136,7 +142,7 @@ class Proxy:
 
     async def fetch(self, pool: Pool, request: Request) -> Response:
         """A whole response of the pool, past all filters; its status is 502 and so on where a client would get that."""
-        fetched = Fetched()
+        fetched = Fetched(self.limits.fetched)
         exchange = Exchange(self, fetched, request)
         exchange.ask(pool)
         exchange.flush()
@@ -166,9 +172,12 @@ class Proxy:
         for client in list(self.clients):
             client.finish()
         until = monotonic() + window
-        while (self.exchanges or self.clients) and monotonic() < until:
+        while self._occupied() and monotonic() < until:
             await asyncio.sleep(0.02)
-        return not self.exchanges and not self.clients
+        return not self._occupied()
+
+    def _occupied(self) -> bool:
+        return bool(self.exchanges or self.clients or any(gate.busy for gate in self.gates))
 
     async def close(self) -> None:
         """Let go of everything, now."""

@@ -12,6 +12,8 @@ Traps
 - Whose certificate was verified is sealed in the ticket too. When it changes whom we believe, old tickets must die:
   `reload` makes a new front then. And all names of one listener share one rule for clients' certificates, or a
   ticket won at an open name would open a guarded one (nginx CVE-2025-23419).
+- The keys that tickets are sealed with live as long as the front: Python cannot rotate them. With TLS 1.3 they protect
+  no traffic (each resumption exchanges new shares, RFC 8446 section 2.2); with TLS 1.2 they do.
 - A wildcard stands for one label only, the whole first one (RFC 9525 section 6.3).
 - The subject's common name is nobody's server name: only subjectAltName counts (RFC 9525 section 6.1).
 - There is no option to skip verification of a backend. Whoever has a private CA names its file.
@@ -44,6 +46,7 @@ class KeyPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """A certificate with those that vouch for it, and its private key: paths of PEM files (may be one and the same)."""
 
     chain: str
+    """The certificate, and those that vouch for it after it."""
     key: str
 
 
@@ -57,11 +60,16 @@ class TlsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     certificates: tuple[KeyPair, ...]
     minimum: Version = "TLSv1.2"
+    """The oldest version that is spoken."""
     alpn: tuple[Literal["h2", "http/1.1"], ...] = ("h2", "http/1.1")
+    """What is offered to clients, the most wanted first (RFC 7301)."""
     unknown_name: Literal["default", "refuse"] = "default"
+    """What of a client that asks for a name that no certificate is for."""
     client_certificate: Literal["none", "optional", "required"] = "none"
+    """Must clients show one, may they, or is none asked for?"""
     client_ca: str | None = None
     handshake_timeout: float = 10.0
+    """Seconds that a handshake may take."""
     hello_limit: int = 16384
 
     def __post_init__(self) -> None:
@@ -89,6 +97,7 @@ class BackendTlsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     server_name: str | None = None
     certificate: KeyPair | None = None
     minimum: Version = "TLSv1.2"
+    """The oldest version that is spoken."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,30 +10,42 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, Union
 import msgspec
 
 from lbcore.l7.filters.access_log import AccessLog, AccessLogOptions
+from lbcore.l7.filters.basic import Basic, BasicOptions
+from lbcore.l7.filters.cache import Cache, CacheOptions
+from lbcore.l7.filters.compress import Compress, CompressOptions
 from lbcore.l7.filters.cors import Cors, CorsOptions
 from lbcore.l7.filters.error_pages import ErrorPages, ErrorPagesOptions
 from lbcore.l7.filters.filter import Filter
 from lbcore.l7.filters.forwarded import Forwarded, ForwardedOptions
 from lbcore.l7.filters.headers import HeaderChanges, HeadersOptions
+from lbcore.l7.filters.jwt import Jwt, JwtOptions
 from lbcore.l7.filters.metrics import Metrics, MetricsOptions
+from lbcore.l7.filters.rate_limit import RateLimit, RateLimitOptions
 from lbcore.l7.filters.redirect import Redirect, RedirectOptions
 from lbcore.l7.filters.request_id import RequestId, RequestIdOptions
 from lbcore.l7.filters.rewrite import Rewrite, RewriteOptions
 from lbcore.l7.filters.security_headers import SecurityHeaders, SecurityHeadersOptions
 from lbcore.l7.filters.traceparent import Traceparent, TraceparentOptions
+from lbcore.l7.filters.waf import Waf, WafOptions
 
 KINDS: Final[tuple[tuple[type[msgspec.Struct], Any], ...]] = (
     (AccessLogOptions, AccessLog),
+    (BasicOptions, Basic),
+    (CacheOptions, Cache),
+    (CompressOptions, Compress),
     (CorsOptions, Cors),
     (ErrorPagesOptions, ErrorPages),
     (ForwardedOptions, Forwarded),
     (HeadersOptions, HeaderChanges),
+    (JwtOptions, Jwt),
     (MetricsOptions, Metrics),
+    (RateLimitOptions, RateLimit),
     (RedirectOptions, Redirect),
     (RequestIdOptions, RequestId),
     (RewriteOptions, Rewrite),
     (SecurityHeadersOptions, SecurityHeaders),
     (TraceparentOptions, Traceparent),
+    (WafOptions, Waf),
 )
 """Options, and the filter that they make."""
 

@@ -90,6 +90,7 @@ class AccessLogOptions(
     path: str = "-"
     """A file, lines are put at its end; `-`: standard output."""
     format: Literal["json", "combined"] = "json"
+    """An object of JSON to a line, or the combined format of web servers."""
     headers: tuple[str, ...] = ()
     """Fields of the request that are logged beside the usual ones."""
     hidden: tuple[str, ...] = HIDDEN

@@ -44,6 +44,7 @@ class CorsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     origins: tuple[str, ...]
     """`https://app.example.org`, `https://*.example.org` for all names under it, or `*` alone for everybody."""
     methods: tuple[str, ...] = ("GET", "HEAD", "POST")
+    """Methods that a page may use."""
     headers: tuple[str, ...] = ()
     """Fields that a page may set, beyond those that any page may."""
     expose: tuple[str, ...] = ()

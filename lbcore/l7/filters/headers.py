@@ -20,6 +20,7 @@ class Changes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """What is done to one message's headers: first `remove`, then `set`, then `add`."""
 
     remove: tuple[str, ...] = ()
+    """No line of these names."""
     set: dict[str, str] = {}
     """One line with this value, whatever was there."""
     add: dict[str, str] = {}
@@ -32,6 +33,7 @@ class HeadersOptions(
     """Changes to requests and to responses."""
 
     request: Changes = Changes()
+    """Of requests, before they go to the backend."""
     response: Changes = Changes()
 
     def __post_init__(self) -> None:

@@ -35,7 +35,9 @@ class RedirectOptions(
     """What is different about the other place; what is left out stays as the client asked."""
 
     status: Literal[301, 302, 303, 307, 308] = 308
+    """308 and 307 keep the method, 301 and 302 may turn POST into GET, 303 does (RFC 9110, 15.4)."""
     scheme: Literal["", "http", "https"] = ""
+    """Of the other place."""
     host: str = ""
     """Host of the other place, with its port if it has one of its own."""
     hosts: tuple[str, ...] = ()

@@ -31,6 +31,7 @@ class RequestIdOptions(
     """Where the name stands, and who may bring one."""
 
     header: str = "x-request-id"
+    """The field's name."""
     trusted: tuple[str, ...] = ()
     """Networks of peers that may bring a name of 8 to 128 letters, digits and some signs."""
     echo: bool = True

@@ -35,16 +35,21 @@ class SecurityHeadersOptions(
     hsts: int | None = YEAR
     """Seconds of Strict-Transport-Security, on https only; 0 makes browsers forget."""
     hsts_subdomains: bool = False
+    """For all names below this one too."""
     hsts_preload: bool = False
     """Ask for the list that browsers come with; needs subdomains and a year."""
     nosniff: bool = True
+    """X-Content-Type-Options: a browser believes the type that is said."""
     frame_ancestors: str = "'self'"
     """`'none'`, `'self'`, or sources such as `https://a.example`."""
     content_security_policy: str = ""
     """A whole policy; without frame-ancestors, which has its own option."""
     referrer_policy: str = "strict-origin-when-cross-origin"
+    """How much of a page's address other sites are told."""
     permissions_policy: str = ""
+    """Which devices and features of the browser pages may use."""
     cross_origin_opener_policy: str = ""
+    """`same-origin` keeps windows of other sites from holding on to ours."""
     override: bool = True
     """Replace what a backend says; False: say only what it does not."""
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, cast
 from lbcore.l7 import websocket
 from lbcore.l7.errors import Malformed
 from lbcore.l7.http1 import writer
-from lbcore.l7.http1.reader import ResponseReader, Scratch
+from lbcore.l7.http1.responses import ResponseReader
+from lbcore.l7.http1.scan import Scratch
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Request, Response
 

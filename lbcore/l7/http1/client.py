@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, cast
 from lbcore.l7 import websocket
 from lbcore.l7.errors import Malformed
 from lbcore.l7.http1 import writer
-from lbcore.l7.http1.reader import BODILESS, RequestReader
+from lbcore.l7.http1.requests import RequestReader
+from lbcore.l7.http1.responses import BODILESS
 from lbcore.l7.message import Headers, Peer, Request, Response, text
 
 if TYPE_CHECKING:

@@ -246,3 +246,16 @@ def response(data: Any, most: int, block: Any, facts: Any) -> bool:
         return False
     facts[STATUS], facts[REASON] = status, at
     return bool(fields(data, at + 2, most, block, facts) and facts[HOST_END] == 0)
+
+
+class Scratch:
+    """Where `scan` puts what it finds. One for all readers of a thread: it is empty again before the next one reads."""
+
+    def __init__(self, head: int) -> None:
+        self.block: npt.NDArray[np.uint8] = np.empty(2 * head + 64, np.uint8)
+        self.facts: npt.NDArray[np.int64] = np.zeros(FACTS, np.int64)
+        self._view = memoryview(self.block.data)
+
+    def taken(self, size: int) -> bytes:
+        """The first bytes of the block."""
+        return bytes(self._view[:size])

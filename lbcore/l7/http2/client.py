@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from lbcore.l7.exchange import Exchange
     from lbcore.l7.proxy import Proxy
 
+EARLY = 8  # 1xx that wait for a client who does not read; more are of no use to it
 BODILESS = frozenset((204, 205, 304))
 
 
 class ClientStream(Stream):
     """One exchange with a client: its `ClientSide`."""
+
+    __slots__ = ("_bodiless", "_grpc", "_held", "_timer", "exchange")
 
     connection: ClientConnection
 
@@ -108,7 +111,8 @@ class ClientStream(Stream):
     # ---- ClientSide ----
 
     def informational(self, status: int, headers: Headers) -> None:
-        self.put_head([(b":status", b"%d" % status), *headers])
+        if len(self._heads) < EARLY:
+            self.put_head([(b":status", b"%d" % status), *headers])
 
     def send_head(self, response: Response) -> None:
         status, length = response.status, response.length
@@ -187,6 +191,8 @@ class ClientConnection(Wire):
             self.peer.server_name = getattr(tls, "server_name", None)
             self.peer.subject = getattr(tls, "subject", None)
         self.proxy.clients.add(self)
+        if self.proxy.draining:
+            self.say_goodbye()
         self._wait()
 
     def connection_lost(self, error: Exception | None) -> None:

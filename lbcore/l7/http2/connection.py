@@ -40,6 +40,11 @@ BATCH: Final = 131_072  # bytes that `emit` gives at once
 class Stream:
     """One stream. Subclasses say what is done with what comes: `on_...`."""
 
+    __slots__ = (
+        "_body", "_end", "_heads", "_inbox", "_inbox_end", "_paused", "_unacknowledged", "begun", "connection",
+        "ended_in", "ended_out", "expected", "id", "open", "room", "window", "writable",
+    )  # fmt: skip
+
     def __init__(self, connection: Connection) -> None:
         self.connection: Connection = connection
         self.id = 0
@@ -135,7 +140,7 @@ class Stream:
     def emit(self, out: list[bytes], most: int) -> int:
         """One round: heads, at most one frame of data, the end. How many bytes of data went out."""
         connection = self.connection
-        while self._heads:
+        while self._heads:  # one, or an informational one before it
             lines = self._heads.pop(0)
             ended = not self._heads and not self._body and self._end == []
             block = connection.encoder.encode(lines)

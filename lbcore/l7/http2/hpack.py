@@ -35,6 +35,7 @@ NAMES: Final = {name: number for number, (name, _) in reversed(tuple(enumerate(S
 FIRST: Final = len(STATIC) + 1  # number of the newest line of the dynamic table
 TABLE: Final = 4096  # bytes of a dynamic table unless SETTINGS say otherwise
 OVERHEAD: Final = 32  # bytes that a line counts beyond its own (4.1)
+WRITTEN: Final = 128  # lines, or words, that are in no table and whose bytes are remembered all the same
 SECRET: Final = frozenset((b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"))
 PASSING: Final = frozenset(
     (b":path", b"content-length", b"content-range", b"age", b"etag", b"last-modified", b"location", b"range",
@@ -63,6 +64,7 @@ class Decoder:
         self._most = self._limit = size
         self._table: list[Line] = []  # the newest is the last
         self._size = 0
+        self._words: dict[bytes, bytes] = {}  # short strings in Huffman codes, as they were read the last time
 
     def decode(self, block: bytes, limit: int, lines_limit: int = 1000) -> list[Line]:
         """The lines of a whole block.
@@ -99,8 +101,8 @@ class Decoder:
                 if number:
                     name = (STATIC[number - 1] if number < FIRST else self._line(number))[0]
                 else:
-                    name, at = _string(block, at)
-                value, at = _string(block, at)
+                    name, at = self._string(block, at)
+                value, at = self._string(block, at)
                 line = (name, value)
                 if byte & 0x40:
                     table.append(line)
@@ -116,6 +118,25 @@ class Decoder:
         if len(lines) < count:
             raise TooBig(f"{count} lines of {size} bytes; at most {lines_limit} of {limit} are taken")
         return lines
+
+    def _string(self, block: bytes, at: int) -> tuple[bytes, int]:
+        """A string (5.2), and where it ends."""
+        coded = block[at] & 0x80
+        size, at = _integer(block, at, 0x7F)
+        end = at + size
+        if end > len(block):
+            raise BadBlock(f"a string of {size} bytes in a block that has {len(block) - at} more")
+        data = block[at:end]
+        if not coded:
+            return data, end
+        word = self._words.get(data)
+        if word is None:
+            word = bytes(decode_huffman(data))
+            if size < 64:
+                if len(self._words) >= WRITTEN:
+                    self._words.clear()
+                self._words[data] = word
+        return word, end
 
     def _line(self, number: int) -> Line:
         if not FIRST <= number < FIRST + len(self._table):
@@ -139,6 +160,7 @@ class Encoder:
         self._serials: dict[Line, int] = {}  # of the lines in the dynamic table; the newest has sent - 1
         self._oldest: deque[Line] = deque()
         self._resized: list[int] = []
+        self._written: dict[Line, bytes] = {}  # how lines that are in no table were written the last time
 
     def resize(self, offered: int) -> None:
         """The peer offers a table of so many bytes (SETTINGS_HEADER_TABLE_SIZE); we never use more than the usual."""
@@ -155,21 +177,26 @@ class Encoder:
         for size in self._resized:
             out += _number(size, 0x20, 0x1F)
         self._resized = []
-        serials = self._serials
+        serials, written = self._serials, self._written
         for line in lines:
-            place = PLACES.get(line)
-            if place is not None:
-                out.append(0x80 | place)
-                continue
             serial = serials.get(line)
             if serial is not None and type(line) is not Sensitive:
-                out += _number(FIRST - 1 + self._sent - serial, 0x80, 0x7F)
-                continue
-            self._literal(out, line)
+                number = FIRST - 1 + self._sent - serial
+                if number < 0x7F:
+                    out.append(0x80 | number)
+                else:
+                    out += _number(number, 0x80, 0x7F)
+            elif (place := PLACES.get(line)) is not None:
+                out.append(0x80 | place)
+            elif (again := written.get(line)) is not None and type(line) is not Sensitive:
+                out += again
+            else:
+                self._literal(out, line)
         return bytes(out)
 
     def _literal(self, out: bytearray, line: Line) -> None:
         name, value = line
+        start = len(out)
         number = NAMES.get(name, 0)
         size = len(name) + len(value) + OVERHEAD
         if type(line) is Sensitive or name in SECRET:
@@ -188,6 +215,10 @@ class Encoder:
             out += name
         out += _number(len(value), 0, 0x7F)
         out += value
+        if name in PASSING and size < 256:
+            if len(self._written) >= WRITTEN:
+                self._written.clear()
+            self._written[line] = bytes(out[start:])
 
     def _evict(self) -> None:
         while self._size > self._limit:
@@ -209,17 +240,6 @@ def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
         if not byte & 0x80:
             return number, at
     raise BadBlock("a number of more than 28 bits")
-
-
-def _string(block: bytes, at: int) -> tuple[bytes, int]:
-    """A string (5.2), and where it ends."""
-    coded = block[at] & 0x80
-    size, at = _integer(block, at, 0x7F)
-    end = at + size
-    if end > len(block):
-        raise BadBlock(f"a string of {size} bytes in a block that has {len(block) - at} more")
-    data = block[at:end]
-    return (bytes(decode_huffman(data)) if coded else data), end
 
 
 def _number(number: int, flags: int, mask: int) -> bytes:

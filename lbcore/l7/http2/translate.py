@@ -22,7 +22,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from lbcore.l7 import grpc
+from lbcore.l7 import grpc, websocket
 from lbcore.l7.errors import Malformed
 from lbcore.l7.http2.hpack import Line
 from lbcore.l7.limits import Limits
@@ -35,6 +35,7 @@ TARGET: Final = re.compile(rb"/[\x21\x22\x24-\x7e]*")  # as in HTTP/1.1: no blan
 AUTHORITY: Final = re.compile(rb"(?:[0-9A-Za-z._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 STATUS: Final = re.compile(rb"[1-5][0-9][0-9]")
+BROKEN: Final = re.compile(rb"[\r\n\0]")
 PROTOCOL: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z/-]+")
 
 KNOWN: Final = frozenset(
@@ -43,6 +44,7 @@ KNOWN: Final = frozenset(
      b"set-cookie", b"location", b"origin", b"range", b"if-none-match", b"grpc-timeout", b"grpc-status", b"te")
 )  # fmt: skip
 """Names that need no second look."""
+METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT"))
 CONNECTION_ONLY: Final = frozenset(
     (b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade")
 )  # section 8.2.2
@@ -100,7 +102,8 @@ class Fields:
                 if note(self, value):
                     append(line)
             elif name == b"cookie":
-                crumbs.append(value)
+                if value:  # an empty one at the end would leave a blank there
+                    crumbs.append(value)
             elif name in KNOWN or NAME.fullmatch(name):
                 append(line)
             else:
@@ -164,7 +167,7 @@ def request(lines: list[Line], ended: bool, peer: Peer, scheme: bytes, limits: L
     authority, host = get(b":authority"), fields.host
     if len(fields.headers) > limits.fields:
         raise Malformed(f"{len(fields.headers)} fields; at most {limits.fields} are taken", 431)
-    if not METHOD.fullmatch(method):
+    if method not in METHODS and not METHOD.fullmatch(method):
         raise Malformed(f":method is {method!r}: a token (RFC 9113 section 8.3.1)")
     if authority is None:
         authority = host
@@ -174,6 +177,8 @@ def request(lines: list[Line], ended: bool, peer: Peer, scheme: bytes, limits: L
         raise Malformed(f":authority is {authority!r}: a name or an address, with or without a port")
     if protocol is not None and (method != b"CONNECT" or not PROTOCOL.fullmatch(protocol)):
         raise Malformed(f":protocol is {protocol!r} with {method!r}: it goes with CONNECT (RFC 8441 section 4)")
+    if protocol is not None and protocol.lower() != websocket.PROTOCOL:
+        raise Malformed(f":protocol is {protocol!r}: only websocket is tunnelled", 501)
     if method == b"CONNECT" and protocol is None:
         if target is not None or b":scheme" in fields.pseudo:
             raise Malformed("CONNECT with :path or :scheme (RFC 9113 section 8.5)")
@@ -270,8 +275,8 @@ def trailer_lines(trailers: Headers) -> list[Line]:
 
 def _checked(lines: list[Line]) -> list[Line]:
     """Whatever filters did: ValueError for a line that another reader takes for two."""
-    for line in lines:
-        value = line[1]
-        if b"\n" in value or b"\r" in value or b"\0" in value:
-            raise ValueError(f"{line[0]!r} is {value[:60]!r}: CR, LF or NUL inside a field")
+    values = b" ".join([value for _, value in lines])
+    if b"\n" in values or b"\r" in values or b"\0" in values:
+        name, value = next(line for line in lines if BROKEN.search(line[1]))
+        raise ValueError(f"{name!r} is {value[:60]!r}: CR, LF or NUL inside a field")
     return lines

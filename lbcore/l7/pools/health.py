@@ -32,11 +32,13 @@ class HealthOptions(Checked, frozen=True, kw_only=True):
     """
 
     probe: ProbeOptions = TcpProbeOptions()
+    """What a check asks, and what a good answer is."""
     interval: float = 5.0
     timeout: float = 2.0
     rise: int = 2
     fall: int = 3
     jitter: float = 0.1
+    """Share of the interval by which checks come earlier or later, so that not all come at once."""
     initially: Literal["up", "down"] = "up"
     port: int = 0
     tls: bool = False

@@ -26,7 +26,9 @@ class HashOptions(Checked, frozen=True, kw_only=True):
     query. A request that lacks it is hashed by its source. seed: the same on all of a fleet, to choose alike."""
 
     on: Literal["source", "header", "cookie", "path", "query"] = "source"
+    """What is hashed."""
     name: str = ""
+    """Of the header, the cookie or the parameter."""
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -83,13 +83,17 @@ class PoolOptions(Checked, frozen=True, kw_only=True):
     """
 
     name: str
+    """As routes, logs and metrics call it."""
     backends: tuple[BackendOptions, ...]
     protocol: Literal["h1", "h2", "h2c"] = "h1"
     picker: str = "round_robin"
+    """How one of them is chosen: round_robin, smooth_weighted, least_connections, power_of_two, random; by key maglev,
+    ring, rendezvous, jump."""
     hash: HashOptions | None = None
     timeouts: TimeoutsOptions = TimeoutsOptions()
     health: HealthOptions | None = None
     sticky: StickyOptions | None = None
+    """How a client keeps its backend; without it each request is free to go anywhere."""
     retry: RetryOptions = RetryOptions()
     hedge: HedgeOptions | None = None
     outlier: OutlierOptions | None = None

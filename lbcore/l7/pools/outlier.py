@@ -33,10 +33,13 @@ class OutlierOptions(Checked, frozen=True, kw_only=True):
     consecutive: int = 5
     rate: float = 0.0
     requests: int = 20
+    """How many there must have been before `rate` says anything."""
     window: float = 10.0
+    """Seconds that `rate` looks back."""
     statuses: tuple[int, ...] = (502, 503, 504)
     ejection: float = 30.0
     longest: float = 300.0
+    """Seconds of an ejection at most."""
     most: float = 0.5
 
     def __post_init__(self) -> None:

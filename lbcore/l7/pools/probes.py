@@ -43,12 +43,17 @@ class HttpProbeOptions(Checked, frozen=True, kw_only=True, tag_field="kind", tag
     """
 
     path: str = "/"
+    """What is asked for."""
     host: str = ""
     method: Literal["GET", "HEAD"] = "GET"
+    """GET, or HEAD, which has no body."""
     headers: dict[str, str] = field(default_factory=dict)
+    """Further fields of the request."""
     statuses: tuple[int | tuple[int, int], ...] = ((200, 399),)
     body: str = ""
+    """Text that has to be in the body; empty: none has."""
     limit: int = 65536
+    """Bytes of the body that are looked through."""
 
     def __post_init__(self) -> None:
         right = self.path.startswith("/") and self.path.isascii() and self.path.isprintable() and " " not in self.path
@@ -74,6 +79,7 @@ class GrpcProbeOptions(Checked, frozen=True, kw_only=True, tag_field="kind", tag
 
     service: str = ""
     authority: str = ""
+    """Of the request; empty: the backend's name."""
 
     def __post_init__(self) -> None:
         right = self.authority.isascii() and self.authority.isprintable() and " " not in self.authority

@@ -42,7 +42,9 @@ class RetryOptions(Checked, frozen=True, kw_only=True):
     errors: tuple[str, ...] | None = None
     budget: float = 0.2
     per_second: float = 3.0
+    """Retries a second that are always allowed, whatever the budget."""
     window: float = 10.0
+    """Seconds that the budget looks back."""
 
     def __post_init__(self) -> None:
         at_least(1, attempts=self.attempts)

@@ -41,14 +41,19 @@ class StickyCookieOptions(Checked, frozen=True, kw_only=True, tag_field="kind", 
     """
 
     name: str = "lb"
+    """Of the cookie."""
     keys: tuple[str, ...] = ()
     keys_file: str = ""
     path: str = "/"
+    """Attribute Path (RFC 6265, 5.2.4)."""
     domain: str = ""
+    """Attribute Domain; empty: the host alone that set it."""
     max_age: int = 0
     secure: bool | None = None
     http_only: bool = True
+    """Attribute HttpOnly: scripts of a page cannot read it."""
     same_site: Literal["Strict", "Lax", "None"] = "Lax"
+    """Attribute SameSite: is it sent along when another site leads here?"""
     private: bool = True
 
     def __post_init__(self) -> None:

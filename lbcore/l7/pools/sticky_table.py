@@ -29,6 +29,7 @@ class StickyHeaderOptions(Checked, frozen=True, kw_only=True, tag_field="kind", 
     """
 
     name: str
+    """Of the header."""
     entries: int = 100_000
     idle: float = 1800.0
 
@@ -42,7 +43,9 @@ class StickySourceOptions(Checked, frozen=True, kw_only=True, tag_field="kind", 
     """The same by the source's address. All who share an address share a backend."""
 
     entries: int = 100_000
+    """Addresses remembered at most; the longest unused goes first."""
     idle: float = 1800.0
+    """Seconds that an address is remembered unused."""
 
     def __post_init__(self) -> None:
         at_least(1, entries=self.entries)

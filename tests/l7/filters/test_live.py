@@ -12,7 +12,7 @@ from lbcore.l7.filters import AnyOptions, make
 from lbcore.l7.filters.access_log import AccessLog, AccessLogOptions
 from lbcore.l7.filters.metrics import Metrics, exposition
 from lbcore.l7.http1 import scan
-from lbcore.l7.http1.reader import Scratch
+from lbcore.l7.http1.scan import Scratch
 from tests.l7.filters.test_all import SAMPLE
 from tests.l7.live import Seen, answering, backend, get, proxying, say, together
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbcore.l7.errors import Malformed
-from lbcore.l7.http1.reader import RequestReader, ResponseReader
+from lbcore.l7.http1.requests import RequestReader
+from lbcore.l7.http1.responses import ResponseReader
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Peer, Request, Response
 

@@ -1,0 +1,86 @@
+"""An nginx with a configuration of ours, on ports that are free."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import trustme
+
+STREAM = ("/usr/lib/nginx/modules/ngx_stream_module.so", "/usr/lib64/nginx/modules/ngx_stream_module.so")
+TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+def certificates(where: Path) -> None:
+    """certs/site.pem, .key, .both.pem and sticky.keys, as the examples name them."""
+    folder = where / "certs"
+    folder.mkdir()
+    site = trustme.CA().issue_cert("shop.example")
+    site.private_key_pem.write_to_path(folder / "site.key")
+    site.cert_chain_pems[0].write_to_path(folder / "site.pem")
+    site.private_key_and_cert_chain_pem.write_to_path(folder / "site.both.pem")
+    (folder / "sticky.keys").write_text("0123456789abcdef0123456789abcdef\n")
+
+
+def write(where: Path, text: str) -> list[str]:
+    """The configuration into a file of its own; the command that takes it. Whoever runs it needs no rights."""
+    paths = "".join(f"{name}_temp_path tmp-{name}; " for name in TEMPORARY)
+    text = re.sub(r"^http \{", "http { " + paths, text, flags=re.MULTILINE)
+    (where / "nginx.conf").write_text(text)
+    module = next((path for path in STREAM if os.path.exists(path)), None)
+    more = f"load_module {module};" if module and "stream {" in text else ""
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
+    return [nginx, "-p", f"{where}/", "-c", str(where / "nginx.conf"), "-e", "stderr", "-g", more or "pcre_jit off;"]
+
+
+def complaints(where: Path, text: str) -> str:
+    """What `nginx -t` has against it; empty: nothing."""
+    done = subprocess.run([*write(where, text), "-t"], capture_output=True, text=True, timeout=30, check=False)
+    return "" if done.returncode == 0 else done.stderr
+
+
+def free_ports(text: str) -> tuple[str, dict[int, int]]:
+    """The text with other ports of 127.0.0.1, and which for which."""
+    there = {int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", text)}
+    sockets = {port: socket.create_server(("127.0.0.1", 0)) for port in sorted(there)}
+    ports = {port: one.getsockname()[1] for port, one in sockets.items()}
+    for one in sockets.values():
+        one.close()
+    return re.sub(r"127\.0\.0\.1:(\d+)", lambda found: f"127.0.0.1:{ports[int(found[1])]}", text), ports
+
+
+@contextmanager
+def running(where: Path, text: str) -> Iterator[dict[int, int]]:
+    """nginx with this configuration; yields its ports, by those in the text."""
+    text, ports = free_ports(text)
+    command = write(where, text)
+    command[-1] += " daemon off; master_process off;"
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    listens = [ports[int(port)] for port in re.findall(r"listen 127\.0\.0\.1:(\d+)", text) if int(port) in ports]
+    listens = listens or [int(port) for port in re.findall(r"listen 127\.0\.0\.1:(\d+)", text)]
+    try:
+        for port in listens:
+            until(port, process)
+        yield ports
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def until(port: int, process: subprocess.Popen[str]) -> None:
+    """It listens there, or it has ended, or five seconds have passed: AssertionError."""
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        assert process.poll() is None, process.communicate()[1]
+        with closing(socket.socket()) as one:
+            if one.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"nothing listens on {port}")
