@@ -11,6 +11,7 @@ import msgspec
 
 from lbcore.l7.filters.access_log import AccessLog, AccessLogOptions
 from lbcore.l7.filters.basic import Basic, BasicOptions
+from lbcore.l7.filters.cache import Cache, CacheOptions
 from lbcore.l7.filters.compress import Compress, CompressOptions
 from lbcore.l7.filters.cors import Cors, CorsOptions
 from lbcore.l7.filters.error_pages import ErrorPages, ErrorPagesOptions
@@ -30,6 +31,7 @@ from lbcore.l7.filters.waf import Waf, WafOptions
 KINDS: Final[tuple[tuple[type[msgspec.Struct], Any], ...]] = (
     (AccessLogOptions, AccessLog),
     (BasicOptions, Basic),
+    (CacheOptions, Cache),
     (CompressOptions, Compress),
     (CorsOptions, Cors),
     (ErrorPagesOptions, ErrorPages),
