@@ -17,6 +17,7 @@ from threading import Thread
 from typing import Final, NamedTuple
 
 from lbcore.l7.filters.filter import Filter
+from lbcore.l7.limits import Limits
 from lbcore.l7.pool import Backend, Pool
 from lbcore.l7.proxy import Proxy
 from lbcore.l7.router import Route, Router
@@ -78,7 +79,7 @@ async def gateway(port: int, *filters: Filter) -> AsyncIterator[tuple[str, int]]
     """A proxy with these filters in front of the origin; where it listens."""
     pool = Pool("origin", [Backend("127.0.0.1", port)])
     route = Route("all", lambda request: True, lambda request: pool, filters)
-    async with Proxy(Router([route])) as proxy:
+    async with Proxy(Router([route]), Limits(linger=0.1)) as proxy:  # our clients read to the end and do not close
         yield await proxy.listen("127.0.0.1")
 
 

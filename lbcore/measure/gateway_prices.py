@@ -10,7 +10,7 @@ look has a line of its own in the list, and is no filter's fault.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from itertools import count
 from statistics import median
 from typing import Any, Final
@@ -42,11 +42,12 @@ BROWSER: Final = (
 )  # fmt: skip
 
 
-def request(target: bytes = b"/", *fields: tuple[bytes, bytes], method: bytes = b"GET", **more: Any) -> Request:
+def request(
+    target: bytes = b"/", *fields: tuple[bytes, bytes], method: bytes = b"GET", body: bytes | None = None
+) -> Request:
     """A request to shop.example, its fields unread."""
     block = b"".join(b"%b: %b\r\n" % line for line in fields)
-    more = {"authority": b"shop.example", "scheme": b"https", "peer": PEER} | more
-    return Request(method, target, headers=block, **more)
+    return Request(method, target, b"shop.example", b"https", block, PEER, length=len(body or b""), body=body)
 
 
 class Passage:
@@ -77,6 +78,8 @@ class Passage:
         if response is None:
             response = answer or Response(200, Headers([(b"content-type", b"text/plain")]), b"well\n")
         if not isinstance(response, Response):
+            if isinstance(response, Coroutine):
+                response.close()
             raise TypeError("a filter has to wait; only those that decide at once can be led through here")
         for one in reversed(asked):
             one.on_response(self, response)
@@ -96,7 +99,10 @@ class Reads(Filter):
 def tokens(**claims: Any) -> dict[str, tuple[str, KeyOptions]]:
     """A token and the gateway's key for it, by algorithm; new key pairs each time. It expires in 2100."""
     said = {"sub": "ann", "iss": "https://id.example", "exp": 4102444800} | claims
-    private = {"RS256": rsa.generate_private_key(65537, 2048), "ES256": ec.generate_private_key(ec.SECP256R1())}
+    private: dict[str, Any] = {
+        "RS256": rsa.generate_private_key(65537, 2048),
+        "ES256": ec.generate_private_key(ec.SECP256R1()),
+    }
     made = {"HS256": (jwt.encode(said, SECRET, "HS256"), KeyOptions(algorithm="HS256", secret=SECRET))}
     for name, key in private.items():
         pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
@@ -129,9 +135,7 @@ def price_list(rounds: int = 7) -> Comparison:
     works = {
         "nothing": work(),
         "look at the fields": work(Reads()),
-        "request id, security headers": work(
-            RequestId(RequestIdOptions()), SecurityHeaders(SecurityHeadersOptions())
-        ),
+        "request id, security headers": work(RequestId(RequestIdOptions()), SecurityHeaders(SecurityHeadersOptions())),
         "rate limit by key": work(limit),
         "WAF, seen before": work(Waf(WafOptions())),
         "WAF, new text": work(Waf(WafOptions()), new=True),
@@ -159,12 +163,12 @@ def prices(measured: Comparison) -> dict[str, float]:
 
 def page(size: int, rng: np.random.Generator) -> bytes:
     """A list of products in JSON, about `size` bytes: as alike and as unlike as such lists are."""
-    colours = "red blue green black white yellow".split()
+    colours = ("red", "blue", "green", "black", "white", "yellow")
     rows, total = [], 2
     while total < size:
         shoe, price, left = (int(rng.integers(*bounds)) for bounds in ((1, 10**6), (999, 19999), (0, 50)))
         colour = colours[int(rng.integers(6))]
-        rows.append('{"id": %d, "name": "%s shoe", "price": %.2f, "left": %d}' % (shoe, colour, price / 100, left))
+        rows.append(f'{{"id": {shoe}, "name": "{colour} shoe", "price": {price / 100:.2f}, "left": {left}}}')
         total += len(rows[-1]) + 2
     return ("[" + ", ".join(rows) + "]").encode()[:size]
 

@@ -50,7 +50,7 @@ BACK: Final = Habits(*[True] * 7)
 
 def requests(stream: bytes, habits: Habits) -> list[str]:
     """The request lines that such a reader sees, WAITS at the end if the last request is not whole."""
-    found = []
+    found: list[str] = []
     while stream:
         head, blank, rest = stream.partition(b"\r\n\r\n")
         line, _, fields = head.partition(b"\r\n")

@@ -26,7 +26,7 @@ def play(arrivals: Sequence[float], rate: float, burst: int) -> list[Taken]:
     now, story = 0.0, []
     full_tokens, then = float(burst), 0.0
     store = Memory(rate, burst, 1, lambda: now)
-    for now in sorted(arrivals):  # noqa: B020: the clock reads it
+    for now in sorted(arrivals):  # the store's clock reads it
         before = min(burst, full_tokens + (now - then) * rate)
         level = store.take(b"")
         story.append(Taken(now, before, level.left, not level.wait))
@@ -52,8 +52,8 @@ def bucket(arrivals: Sequence[float], rate: float, burst: int, title: str = "") 
     for name, fate, colour, marker, y in (
         ("passed", True, GREEN, "o", -0.05), ("refused", False, VERMILION, "X", -0.11),
     ):  # fmt: skip
-        at = [one.at for one in story if one.passed is fate]
-        ax.plot(at, [y * burst] * len(at), color=colour, linestyle="", marker=marker, label=f"{name} ({len(at)})")
+        when = [one.at for one in story if one.passed is fate]
+        ax.plot(when, [y * burst] * len(when), color=colour, linestyle="", marker=marker, label=f"{name} ({len(when)})")
     ax.set(xlabel="time (s)", ylabel="tokens")
     ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     passed = sum(one.passed for one in story)
