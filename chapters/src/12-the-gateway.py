@@ -13,7 +13,7 @@
 #
 # In January the proxy passes requests on and does nothing else. In February it learns to check tokens, in March to
 # limit customers. Then somebody buys a firewall, somebody switches compression to "best", somebody adds a cache. It is
-# called the *API gateway* now. In June the fleet has doubled, and you are asked which of the five to switch off.
+# called the *API gateway* now. In June the fleet has tripled, and you are asked which of the five to switch off.
 #
 # The same week brings three tickets. A customer was shown another customer's start page. A whole office is locked out
 # by a rate limit. And somebody opened `/admin`, which the gateway refuses, as every test shows.
@@ -65,10 +65,10 @@ visit.request.target, list(visit.request.headers)
 show.table([(name.decode(), value.decode()) for name, value in answer.headers], ("field", "value"))
 
 # %% [markdown]
-# None of this can be done by a balancer that copies bytes or packets: not the path, not the fields, not a cache, not
-# compression, not an error page of one's own. TLS is no way round, it only means that the gateway needs the key
-# ([chapter 08](08-peeking-without-opening.ipynb)). Who the client is, and what `X-Forwarded-For` is worth, is told
-# there too.
+# Request ids, CORS fields, caching, compression and error pages of one's own go the same way. None of it can be done by
+# a balancer that copies bytes or packets: it has no request, only a stream. And with TLS, whoever wants to read the
+# request needs the key. Who the client is, and what `X-Forwarded-For` is worth, is told in
+# [chapter 08](08-peeking-without-opening.ipynb).
 #
 # A gateway *can* also write a tracking script into pages, and some lists name that as an advantage. It collides with
 # compression, with content security policies and with checks of integrity. Put the script into the page.
@@ -160,18 +160,19 @@ for coding, levels in (("gzip", (1, 5, 9)), ("brotli", (1, 4, 11))):
     names = [f"{coding} {level}" for level in levels]
     ax.plot([squeezed.ns(name) / 1000 for name in names], [100 * left[name] for name in names], label=coding)
     for name in names:
-        place = (6, 6) if coding == "gzip" else (-4, -15)
-        ax.annotate(name, (squeezed.ns(name) / 1000, 100 * left[name]), place, textcoords="offset points", fontsize=9)
+        place, side = ((6, 6), "left") if coding == "gzip" else ((-8, -10), "right")
+        ax.annotate(name, (squeezed.ns(name) / 1000, 100 * left[name]), place, textcoords="offset points", ha=side)
 ax.set(xscale="log", xlabel="CPU time (microseconds, logarithmic)", ylabel="bytes left (%)", ylim=(0, 30))
 ax.margins(x=0.15)
 ax.legend(frameon=False, loc="lower left")
-assert squeezed.ratio("brotli 11") > 100 and left["brotli 4"] < left["gzip 1"]
+assert squeezed.ratio("brotli 11") > 100 and squeezed.ratio("gzip 9", "gzip 5") > 1.5
 show.finish(fig, title="The last few percent cost a hundred times the rest", alt="Bytes left against CPU time for gzip "
-    "1, 5, 9 and brotli 1, 4, 11. Most is won at the cheapest; brotli 11 wins little more, far right.")  # fmt: skip
+    "1, 5, 9 and brotli 1, 4, 11. Most is won at the cheapest; brotli 11 wins little, far right.")  # fmt: skip
 
 # %% [markdown]
 # The first levels win nearly all there is. Brotli 11 costs hundreds of times gzip 1, for a few points: right for a file
-# that is compressed once, at build time. On the fly it was, in our story, the doubled fleet.
+# that is compressed once, at build time. Gzip's own "best", level 9, wins next to nothing over level 5 and costs several
+# times as much. In our story that was the new machines.
 #
 # Size matters too. A short answer fits into a packet either way, and what is random, encrypted or compressed already
 # (photographs, video) does not shrink:
@@ -212,7 +213,7 @@ lengths
 
 
 # %% tags=["nbval-ignore-output"]
-def draw(token="ES256, first", limit=True, waf="new text", coding="brotli 11", hits=0):
+def draw(token="ES256, first", limit=True, waf="new text", coding="gzip 9", hits=0):
     share, us = hits / 100, 1 / 1000
     passing = (1 - share) * whole.ns("pass on") + share * whole.ns("answer from the cache")
     positions = {f"exchange, {hits} % from the cache": passing * us, "fields": cost["look at the fields"]}
@@ -229,7 +230,7 @@ def draw(token="ES256, first", limit=True, waf="new text", coding="brotli 11", h
 
 show.explore(
     draw,
-    hint="halve the fleet by moving one menu; then look for the second best thing to change",
+    hint="halve the bill by moving one menu; find the second best thing to change; then see what brotli 11 does",
     token=["none", *(f"{name}, {when}" for name in first for when in ("first", "remembered"))],
     limit=True,
     waf=["none", "seen before", "new text"],
@@ -558,7 +559,7 @@ def search(id):
 
 # %% [markdown]
 # The classic is refused. Its sibling, in which nothing is compared, passes and does the same. The firewall's own tests
-# keep a list of twenty such ways round. The other side is innocent text:
+# keep a list of such ways round. The other side is innocent text:
 
 # %%
 Passage(request(b"/forum?q=how%20do%20I%20use%20the%20%3Cscript%3E%20tag")).through(waf).status
@@ -675,7 +676,7 @@ def post(body):
 #
 # **"The gateway's CPU doubled. Where do you look?"**
 # *Weak:* "Scale out." *Strong:* prices by function: levels of compression, the share of tokens seen first, new
-# connections ([TLS](08-peeking-without-opening.ipynb) handshakes), sizes of answers; then turns one dial.
+# connections (TLS handshakes), sizes of answers; then turns one dial.
 #
 # ## Sources
 #
