@@ -1,9 +1,10 @@
 """The balancer of lbcore against its like: in memory, in the kernel, and on the wire.
 
-    python -m benchmarks.l4 [--part memory | kernel | wire] [--rounds 9] [--json chapters/recorded/l4.json]
+    python -m benchmarks.l4 [--part memory | kernel | wire | proxy] [--rounds 9] [--json chapters/recorded/l4.json]
 
 memory: `Forwarder.process` and the same in C. kernel: the XDP program and the same by clang. wire: packets through a
-balancer between two hosts. Each part has a file of its own that says how it measures. Rounds and ratios are those of
+balancer between two hosts. proxy: connections and bytes through those that end connections. Each part has a file of its
+own that says how it measures. Rounds and ratios are those of
 `lbcore.measure`. Exit status: 0, 2 where something that all this takes is lacking.
 """
 
@@ -19,9 +20,9 @@ from typing import Any
 from lbcore.measure import record
 from lbcore.testbed import capabilities
 
-PARTS = ("memory", "kernel", "wire")
-COMMANDS = {"memory": ("gcc",), "kernel": ("clang",), "wire": ("nft",)}
-TIERS = {"memory": 0, "kernel": 2, "wire": 2}
+PARTS = ("memory", "kernel", "wire", "proxy")
+COMMANDS = {"memory": ("gcc",), "kernel": ("clang",), "wire": ("nft",), "proxy": ("nft", "haproxy")}
+TIERS = {"memory": 0, "kernel": 2, "wire": 2, "proxy": 1}
 
 
 def lacking(part: str) -> str:
@@ -42,7 +43,7 @@ def part(name: str) -> Any:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--part", choices=PARTS, help="only one of the three")
+    parser.add_argument("--part", choices=PARTS, help="only one of the four")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.02, help="CPU time of one sample")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the samples there too, as a recorded result")

@@ -7,6 +7,12 @@ up, rewrite. What that costs depends on where the flow's entry is: two thousand 
 hundred thousand do not. A packet changes on its way, so every batch is a fresh copy, and what copying costs is taken
 off within each round.
 
+Where the time goes (perf, DSR over IPv4, two thousand flows). A third is waiting: for the flow's row and for its
+backend's, and for the processor's wrong guesses at which of eight tags it is. C waits for the same. The rest is some
+four hundred instructions, of which LLVM moves more to and from the stack than gcc does. Tried: the tags compared
+without a branch, slower by a tenth, for a wrong guess at least begins to load rows. Kept: an outer IPv4 header whose
+sum is made of its fields; summed from its bytes, it waited for the bytes to be written, an eighth of all time in IPIP.
+
 Trap. The packets of a batch lie one after another, as a driver's do, and come from the cache's next level by
 themselves; flows come in random order, and their entries do not.
 """

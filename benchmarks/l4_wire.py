@@ -1,4 +1,4 @@
-"""The balancer on a cable: what a packet costs that is forwarded in XDP, over AF_XDP, over AF_PACKET, by nftables.
+"""The balancer on a cable: what a packet costs, forwarded in XDP, over AF_XDP or AF_PACKET, by nftables or scapy.
 
 Rule of this file: the same blast over cables that differ only in who forwards at their far end. The balancer has one
 arm: what it forwards comes back by the same cable, and is counted and dropped there by XDP.
@@ -11,10 +11,22 @@ them: XDP takes them as they are, and everybody else has a socket buffer built f
 
 nftables does what mode nat does: another destination, checksums, the flow remembered.
 
-What AF_XDP costs on a veth is the way out (perf: half of all samples are below `xsk_sendmsg`). In copy mode the kernel
-makes a socket buffer for each packet and hands each to the cable by itself, which is a soft interrupt a packet, where
-XDP's verdict moves a page, sixty-four to an interrupt. To have what comes back dropped by nftables' ingress hook
-instead of XDP was tried, and changes nothing: 0.73 of nftables' packets a CPU-second instead of 0.71.
+What AF_XDP costs on a veth is the kernel's part of copy mode. By perf, of 1,760 ns a packet beyond sending (DSR):
+350 on the way in (the redirect, a copy), 230 for a socket buffer to send with, 140 in veth_xmit, and 620 for the soft
+interrupt at the other end, one for each packet: who sends from a system call leaves it with soft interrupts enabled,
+where XDP and nftables send from within one and pay for it once in 64. Of the 620, 420 turn the buffer into a frame
+again. That is 1,340 ns without a line of ours, and nftables takes 1,110 for everything: its 1.5-fold is out of reach
+here. Tried, each in one run with the others:
+
+| what | ns a packet beyond sending (nat; nftables 1,118) |
+|---|---|
+| as it is: 32 packets a sendto, need-wakeup | 1,626 (in a second run 1,596) |
+| all packets in one sendto (XDP_MAX_TX_SKB_BUDGET, Linux 6.17) | 1,588 (1,590): a call is nothing in 32 packets |
+| busy polling (SO_PREFER_BUSY_POLL) | 1,600 |
+| the other end's NAPI in a thread, to collect what comes | 1,699, and two packets of three lost |
+| what comes back dropped by nftables' ingress hook, not XDP | 0.73 of nftables' packets a CPU-second instead of 0.71 |
+
+None helps, so none is kept.
 
 Traps. The kernel sends the same pages again and again, rewritten as they are; so `launch` writes the packet anew, each
 time. What comes back is dropped by the same XDP program, but user space and nftables send socket buffers, which a veth
@@ -31,6 +43,9 @@ from contextlib import ExitStack
 from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
+
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
 
 from benchmarks.xdp_blast import redirected
 from benchmarks.xdp_drop import ksoftirqd, pinned, receive_in_batches
@@ -54,11 +69,14 @@ TURN = 1536
 """Packets between two looks of user space: an AF_XDP socket has lent the kernel 2048 frames."""
 PACKETS = 8 * TURN
 """Packets of a blast."""
+FEW = 128
+"""The same for scapy: packets between two looks, and 4 times as many a blast."""
 SIZE = 64
 """Bytes of a packet."""
 BACKEND = 100
 """The last byte of the backend's address, which is nobody's: its frames come to the sender."""
-ALONE, NFTABLES = "sending alone", "nftables, nat"
+SO_RCVBUFFORCE, SOL_PACKET, PACKET_IGNORE_OUTGOING = 33, 263, 23  # asm-generic/socket.h, linux/if_packet.h
+ALONE, NFTABLES, SCAPY = "sending alone", "nftables, nat", "scapy, nat"
 
 came_back = maps.percpu_array("came_back", 1)
 words = maps.array("words", 1, value=(B64,) * (SIZE // 8))
@@ -133,6 +151,30 @@ def by_nftables(arm: Arm) -> Drain:
     return lambda: None
 
 
+def by_scapy(arm: Arm) -> Drain:
+    """As a textbook has it: dissect, set fields, delete checksums, build."""
+    backend = arm.config("nat").services[0].backends[0]
+    with arm.host.inside():
+        ear = arm.stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003)))
+    ear.bind(("eth0", 0x0003))
+    ear.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+    ear.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+    ear.setblocking(False)
+
+    def drain() -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                packet = Ether(ear.recv(2048))
+                if IP in packet and packet[IP].dst == VIP and UDP in packet:
+                    packet.src, packet.dst = packet.dst, backend.ethernet
+                    packet[IP].dst, packet[UDP].dport = backend.address, backend.port
+                    packet[IP].ttl -= 1
+                    del packet[IP].chksum, packet[UDP].chksum
+                    ear.send(bytes(packet))
+
+    return drain
+
+
 WAYS: dict[str, Callable[[Arm], Drain]] = {
     NFTABLES: by_nftables,
     "XDP, nat": partial(in_xdp, "nat"),
@@ -140,15 +182,21 @@ WAYS: dict[str, Callable[[Arm], Drain]] = {
     "AF_XDP, nat": partial(over_driver, "nat", partial(AfXdp, steer="native")),
     "AF_XDP, dsr": partial(over_driver, "dsr", partial(AfXdp, steer="native")),
     "AF_PACKET, nat": partial(over_driver, "nat", AfPacket),
+    SCAPY: by_scapy,
 }
 
 
 class Way(NamedTuple):
-    """send: puts so many packets on the cable. drain: lets user space forward. counted: came back, up to now."""
+    """send: puts so many packets on the cable. drain: lets user space forward. counted: came back, up to now.
+
+    turn: packets between two drains; turns: of a blast.
+    """
 
     send: Callable[[int], object]
     drain: Drain
     counted: Callable[[], int]
+    turn: int = TURN
+    turns: int = PACKETS // TURN
 
 
 class Run(NamedTuple):
@@ -197,21 +245,22 @@ def ways() -> Iterator[dict[str, Way]]:
                 stack.enter_context(end.attach(near.name))
             drain = prepare(Arm(stack, host, near, far))
             counted = partial(lambda program: int(program.maps["came_back"].as_array("<u8").sum()), end)
-            made[name] = Way(sender_of(stack, sender, near, far), drain, counted)
+            sizes = (FEW, 4) if name == SCAPY else (TURN, PACKETS // TURN)
+            made[name] = Way(sender_of(stack, sender, near, far), drain, counted, *sizes)
         yield made
 
 
-def blast(way: Way, packets: int, aside: Callable[[], int]) -> Run:
-    """Send so many packets and say what that cost this processor."""
+def blast(way: Way, turns: int, aside: Callable[[], int]) -> Run:
+    """Send so many turns of packets and say what that cost this processor."""
     counted = way.counted()
     start, other = time.thread_time_ns(), aside()
-    for _ in range(packets // TURN):
-        way.send(TURN)
+    for _ in range(turns):
+        way.send(way.turn)
         way.drain()
     time.sleep(0.005)  # AF_PACKET hands a block over after a millisecond; ksoftirqd may have some left
     way.drain()
     spent = time.thread_time_ns() - start + aside() - other
-    sent = packets // TURN * TURN
+    sent = turns * way.turn
     return Run(sent, way.counted() - counted, spent / sent)
 
 
@@ -220,11 +269,11 @@ def measure(rounds: int, seconds: float) -> Runs:
     with pinned() as cpu, ways() as made:
         aside = ksoftirqd(cpu)
         for way in made.values():
-            blast(way, TURN, aside)
+            blast(way, 1, aside)
         runs: Runs = {name: [] for name in made}
         for number in range(rounds):
             for name in made if number % 2 == 0 else reversed(made):
-                runs[name].append(blast(made[name], PACKETS, aside))
+                runs[name].append(blast(made[name], made[name].turns, aside))
     return runs
 
 
@@ -245,7 +294,7 @@ def tables(runs: Runs) -> list[Table]:
         extra = beyond(runs, name)
         times = median(theirs / ours for ours, theirs in zip(extra, beyond(runs, NFTABLES), strict=True))
         return (name, f"{sent:,}", f"{counted:,}", f"{cost:,.0f}", f"{median(extra):,.0f}",
-                f"{1e3 / median(extra):.2f}", f"{times:.2f}")  # fmt: skip
+                f"{1e3 / median(extra):.3g}", f"{times:.3g}")  # fmt: skip
 
     columns = (
         "forwarded by",

@@ -180,6 +180,66 @@ def start_lbcore(site: Site, processor: int) -> Iterator[Target]:
         yield Target(pids, ports)
 
 
+LBCORE = """
+[[listen]]
+port = {plain}
+[[listen]]
+port = {tls}
+http2 = false
+[listen.tls]
+minimum = "TLSv1.3"
+certificates = [{{ chain = "{folder}/chain.pem", key = "{folder}/key.pem" }}]
+[[listen]]
+port = {h2}
+[listen.tls]
+minimum = "TLSv1.3"
+certificates = [{{ chain = "{folder}/chain.pem", key = "{folder}/key.pem" }}]
+
+[[route]]
+hosts = ["shop.example"]
+pool = "pool"
+[[route]]
+prefix = "/"
+pool = "pool"
+filters = ["usual"]
+
+[[filters.usual]]
+kind = "access_log"
+path = "{folder}/access.log"
+[[filters.usual]]
+kind = "metrics"
+[[filters.usual]]
+kind = "forwarded"
+[[filters.usual]]
+kind = "request_id"
+[[filters.usual]]
+kind = "traceparent"
+[[filters.usual]]
+kind = "rate_limit"
+rate = 1000000
+burst = 1000000
+[[filters.usual]]
+kind = "security_headers"
+
+[[pool]]
+name = "pool"
+backend = [{{ address = "127.0.0.1:{backend}" }}]
+[pool.sticky]
+kind = "cookie"
+keys = ["0123456789abcdef0123456789abcdef"]
+"""
+
+
+@contextlib.contextmanager
+def start_lbcore_filters(site: Site, processor: int) -> Iterator[Target]:
+    """What a site would have on: log, metrics, addresses, ids, traces, a limit, security fields, a sticky cookie."""
+    ports = {"plain": free_port(), "tls": free_port(), "h2": free_port()}
+    path = site.folder / "lbcore.toml"
+    path.write_text(LBCORE.format(**ports, folder=site.folder, backend=site.backend))
+    with running([sys.executable, "-m", "lbcore", "proxy", str(path)], processor, ports["plain"]) as pids:
+        yield Target(pids, ports)
+
+
 @contextlib.contextmanager
 def start_aiohttp(site: Site, processor: int) -> Iterator[Target]:
     port = free_port()
@@ -208,7 +268,8 @@ def module_lacking(name: str) -> Callable[[], str]:
 TARGETS = {
     "nginx": Kind(start_nginx, command_lacking("nginx")),
     "haproxy": Kind(start_haproxy, command_lacking("haproxy")),
-    "lbcore, bare": Kind(start_lbcore, lambda: ""),
+    "lbcore": Kind(start_lbcore, lambda: ""),
+    "lbcore+filters": Kind(start_lbcore_filters, lambda: ""),
     "aiohttp": Kind(start_aiohttp, module_lacking("aiohttp")),
     "mitmproxy": Kind(start_mitmproxy, command_lacking("mitmdump")),
 }

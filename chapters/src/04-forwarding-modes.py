@@ -27,6 +27,7 @@ from lbcore import measure, show
 from lbcore.l4 import core, flags
 from lbcore.l4.reasons import REPLY
 from lbcore.l4.walk import CLIENT, VIP, Site, arriving, ends, icmp_too_big, next_hop, outer_ends, received, size_outside
+from lbcore.measure import walked
 from lbcore.show.packet_walk import Page
 from lbcore.sim.exchange import exchange, totals
 from lbcore.testbed import direct
@@ -49,8 +50,8 @@ from lbcore.wire.dissect import dissect, find, summary
 # ```
 #
 # The balancer has one interface, and sends packets out where they came in (a *one-armed* balancer). It is the data
-# plane of this book: the same Python that is compiled for the kernel, called here on frames in memory. A client's
-# request arrives. We take the frame as it is, and ask what would happen if it went to a backend like that.
+# plane of this book: the same Python that is compiled for the kernel. A client's request arrives. We take the frame as
+# it is, and ask what would happen if it went to a backend like that.
 
 # %%
 summary(arriving(payload=b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n"))
@@ -74,12 +75,24 @@ show.quiz(
 #
 # ## NAT: write the backend's address over it
 #
-# *Network address translation* opens all three itself. In this chapter the backends listen on 8080 for it. Walk along:
-# each page is the frame at one place, and bytes that are new since the place before are framed.
+# *Network address translation* opens all three itself. In this chapter the backends listen on 8080 for it.
+#
+# Where networks can be built, we send the request along real cables and capture it at four points: at the client, on
+# both sides of the balancer, and at the backend, whose answer goes the way back. The router is the kernel's, and client
+# and backend write on the wire what TCP would have said. Elsewhere the walk is computed. The frames are the same, byte
+# for byte; a test compares them.
+
+# %% tags=["nbval-ignore-output"]
+nat, full, dsr = Site("nat", backend_port=8080), Site("full_nat", backend_port=8080), Site("dsr")
+walks = walked.walks(nat, full, dsr, *map(Site, ("ipip", "gre", "gue")))
+walks.label
+
+# %% [markdown]
+# Walk along: each page is the frame at one place, and bytes that are new since the place before are framed.
 
 # %%
-nat = Site("nat", backend_port=8080)
-show.packet_steps(nat, hint="Next, to the backend's answer and its way back. Which fields change there, and to what?")
+hint = "Next, to the backend's answer and its way back. Which fields change there, and to what?"
+show.packet_steps(walks["nat"], hint=hint)
 
 # %% [markdown]
 # Five things are new: two Ethernet addresses, the destination's IP address and port, and the hop count, since who
@@ -104,7 +117,7 @@ show.source(checksum.update16)
 value = 0x91AD
 for old, new in ((80, 8080), (0xCB00, 0x0A00), (0x7150, 0x000C)):  # the port, 203.0.113.80, 10.0.0.12
     value = checksum.update16(value, old, new)
-after = nat.walk()[2].frame
+after = walks["nat"][2].frame
 assert value == find(dissect(after), "tcp").field("checksum").value == 0xA4B2
 f"{value:#06x}"
 
@@ -128,7 +141,7 @@ find(dissect(bytes(forgot)), "tcp").field("checksum").text
 # gets it*. The answer is addressed to the client. A backend with the router for its default route sends it there.
 
 # %%
-answer = nat.answer(received(nat.walk()))
+answer = nat.answer(received(walks["nat"]))
 rows = [("past the balancer", *ends(answer)), ("through it", *ends(nat.forward(answer)[1]))]
 show.table(rows, ("way", "from", "to"))
 
@@ -159,8 +172,7 @@ reason.name
 # Write over the source as well, and any backend that can reach the balancer will answer it, whatever its routes.
 
 # %%
-full = Site("full_nat", backend_port=8080)
-show.packet_steps(full, hint="on page 4, be the backend: whose address goes into your log?")
+show.packet_steps(walks["full_nat"], hint="on page 4, be the backend: whose address goes into your log?")
 
 # %% [markdown]
 # The price is on that page. The client's address is gone, and with it the log, the rate limit per client, the
@@ -192,8 +204,7 @@ sorted(lent)[:3]
 # *Direct server return* opens the first lock and nothing else. What the backend needs, it must have.
 
 # %%
-dsr = Site("dsr")
-show.packet_steps(dsr, hint="count the stops: where is the balancer on the way back?")
+show.packet_steps(walks["dsr"], hint="count the stops: where is the balancer on the way back?")
 
 # %% [markdown]
 # Twelve bytes changed, no checksum. The packet that the backend's stack sees is the one that the client sent, down to
@@ -239,6 +250,8 @@ ends(received(hopeful.walk()))
 # would come from port 8080, past the balancer, and nobody would turn it back. That is NAT without its way back. Linux's
 # [`ipvsadm`](https://git.kernel.org/pub/scm/utils/kernel/ipvsadm/ipvsadm.git) refuses the idea quietly: for direct
 # routing and tunnels it replaces a server's port by the service's.
+#
+# [Lab 03](../labs/03-dsr-in-namespaces.ipynb) has you set up such a network, and then find the one mistake in others.
 #
 # ## What DSR saves
 #
@@ -334,7 +347,7 @@ show.table(rows, ("mode", "packets in", "bytes in", "reply packets", "reply byte
 
 # %%
 def tunnel(mode="ipip", stop=2):
-    return Page(Site(mode).walk(), stop)
+    return Page(walks[mode], stop)
 
 
 show.explore(

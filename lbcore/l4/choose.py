@@ -7,6 +7,9 @@ stays where its first packet went, whatever the ring says now. `attempts` and `e
 Flows of slots without TRACK are not remembered at all: if no foreseen change of the ring can move them, memory spent
 on them is wasted (Mendelson et al., "Load Balancing with JET: Just Enough Tracking", CoNEXT 2021).
 
+Trap. A client's port comes again. Its SYN does not follow the old connection's entry to a backend that drains, but its
+second packet would: so whoever decides anew writes over what was not believed.
+
 The hash of a flow is that of Katran: jhash of source address and ports, or of what a service's flags leave of them. The
 words are taken as the little-endian machine finds them in the packet, so that two balancers, one of them Katran,
 agree.
@@ -103,6 +106,9 @@ def choose(t: Any, flow: Flow, number: int, s: Settings) -> int:
     backend = slot & (TRACK - 1)
     if backend == NO_BACKEND or tables.backend(t, backend).state == GONE:
         return NO_BACKEND
-    if slot & TRACK and not flow.flags & QUOTED:
-        tables.try_out(t, hash32, key, when, backend)
+    if not flow.flags & QUOTED:  # an entry that was not believed must not lead the packets that come after
+        if known.place >= 0:
+            tables.establish(t, hash32, key, when, backend)
+        elif slot & TRACK or tried.place >= 0:
+            tables.try_out(t, hash32, key, when, backend)
     return backend

@@ -5,6 +5,8 @@
     lbcore l4 balancer.toml --check     is the file right? Nothing is started
     kill -HUP ...                       read the file again: backends' states may have changed, and nothing else
 
+A file with a section [relay] is run by `relay.program`; SIGTERM then drains.
+
 Rule of this file: from start to end, and everything given back at the end, however it comes. What the file may say is
 `config_file`, what the table says `console`.
 
@@ -18,6 +20,7 @@ command line that cannot be.
 from __future__ import annotations
 
 import argparse
+import functools
 import signal
 import sys
 import threading
@@ -36,6 +39,8 @@ from lbcore.l4.drivers.af_xdp import AfXdp
 from lbcore.l4.drivers.driver import Driver, index_of
 from lbcore.l4.drivers.memory import Memory
 from lbcore.l4.drivers.pcap import Pcap
+from lbcore.l4.relay import program as relay
+from lbcore.l4.relay.file import RelayFile
 from lbcore.l4.steer import steered
 from lbcore.l4.tables import ACTIVE
 from lbcore.l4.xdp import InKernel
@@ -127,7 +132,7 @@ def read_again(path: str, file: File, lb: DataPlane | InKernel) -> File:
     """The file as it is now, its states in force; or, if it is wrong or more has changed, as it was, and why."""
     try:
         new = config_file.read(path)
-        if not config_file.same_but_states(new, file):
+        if not isinstance(new, File) or not config_file.same_but_states(new, file):
             raise BadConfig(f"{path}: more than states has changed, so nothing was done: that takes a new start")
     except (BadConfig, OSError) as error:
         print(f"lbcore l4: {error}", file=sys.stderr)
@@ -157,10 +162,14 @@ def serve(path: str, file: File, every: float, once: bool) -> None:
 
 
 def show(title: str, balancer: Balancer, now: console.Look, before: console.Look | None = None) -> console.Look:
-    """Print the table; on a terminal in place of the last one."""
-    text = console.state(title, balancer, now, before)
-    print(CLEAR + text if sys.stdout.isatty() else text, flush=True)
+    """Show the table of a balancer of packets."""
+    shown(console.state(title, balancer, now, before))
     return now
+
+
+def shown(text: str) -> None:
+    """Print a table; on a terminal in place of the last one."""
+    print(CLEAR + text if sys.stdout.isatty() else text, flush=True)
 
 
 def convert(file: File) -> None:
@@ -179,7 +188,9 @@ def convert(file: File) -> None:
 
 def main(argv: list[str]) -> int:
     """Run the balancer of a file; see the head of this file."""
-    parser = argparse.ArgumentParser(prog="lbcore l4", description="run an L4 load balancer")
+    parser = argparse.ArgumentParser(
+        prog="lbcore l4", description="run an L4 load balancer, of packets or of connections"
+    )
     parser.add_argument("config", metavar="CONFIG.toml")
     parser.add_argument("--check", action="store_true", help="only say whether the file is right")
     parser.add_argument("--once", action="store_true", help="show one table and end")
@@ -191,6 +202,9 @@ def main(argv: list[str]) -> int:
         file = config_file.read(arguments.config)
         if arguments.check:
             print(f"{arguments.config}: right")
+        elif isinstance(file, RelayFile):
+            again = functools.partial(config_file.read, arguments.config)
+            relay.serve(file, again, shown, arguments.every, arguments.once)
         elif file.driver.kind == "pcap":
             convert(file)
         else:

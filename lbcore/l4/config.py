@@ -84,6 +84,8 @@ class Config:
 
     services: Sequence[Service]
     gateway: str = ""
+    ethernet: str = ""
+    """The balancer's own Ethernet address: frames for others are passed by. "" takes all that come in."""
     source4: str = "0.0.0.0"
     source6: str = "::"
     spread4: str = ""
@@ -238,6 +240,7 @@ def settings_of(c: Config) -> tuple[int, ...]:
         c.seed6,
         c.ring_size,
         int(c.idle * 1e9),
+        ethernet_of(c.ethernet),
     )
 
 

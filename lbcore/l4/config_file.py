@@ -18,6 +18,8 @@
     port = 8080
     state = "draining"
 
+A file with a section [relay] is for a balancer of connections instead: see `relay.file`.
+
 Rule of this file: text in, `File` out, or all that is wrong with it at once. Nothing is opened or started here.
 
 Theory. A configuration is read by people in a hurry. So a table per section says what may stand there; whatever else
@@ -28,29 +30,17 @@ looked at when all of them are right.
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from lbcore.l4.config import Backend, BadConfig, Balancer, Config, Service, words_of
-from lbcore.l4.config_keys import (
-    BACKEND,
-    DRIVERS,
-    FLAGS,
-    KIND,
-    LARGEST_ID,
-    NAMES,
-    SERVICE,
-    STATES,
-    TOP,
-    Key,
-    suggestion,
-    version_of,
-)
-from lbcore.l4.toml_lines import Place, lines_of
+from lbcore.l4.config_keys import BACKEND, DRIVERS, FLAGS, KIND, LARGEST_ID, SERVICE, STATES, TOP, version_of
+from lbcore.l4.config_reader import Sections, opened, shown, written
+from lbcore.l4.relay import file as relay_file
+from lbcore.l4.relay.file import RelayFile
+from lbcore.l4.toml_lines import Place
 
 
 @dataclass(frozen=True)
@@ -75,83 +65,23 @@ class File:
     states: Mapping[str, int]
 
 
-def read(path: str | Path) -> File:
+def read(path: str | Path) -> File | RelayFile:
     """The file's configuration. BadConfig: all that is wrong, one complaint a line; OSError."""
     return parse(Path(path).read_bytes(), str(path))
 
 
-def parse(data: bytes, name: str = "configuration") -> File:
+def parse(data: bytes, name: str = "configuration") -> File | RelayFile:
     """The same from the file's bytes; `name` is what complaints call it."""
-    try:
-        text = data.decode()
-        told = tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise BadConfig(f"{name}:{line}: byte {data[error.start]:#04x}: TOML is text in UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        line = int(found[1]) if (found := re.search(r"at line (\d+)", str(error))) else text.count("\n") + 1
-        raise BadConfig(f"{name}:{line}: {error}") from None
-    except RecursionError:
-        raise BadConfig(f"{name}:1: nested too deep") from None
-    reader = Reader(name, lines_of(text))
+    told, lines = opened(data, name)
+    reader = relay_file.Reader(name, lines) if "relay" in told else Reader(name, lines)
     made = reader.file(told)
-    if made is None or reader.complaints:
-        raise BadConfig("\n".join(text for _, text in sorted(reader.complaints)))
+    reader.end()
+    assert made is not None  # it would have been complained of
     return made
 
 
-class Reader:
-    """Goes through what TOML has read, and notes what is wrong."""
-
-    def __init__(self, name: str, lines: Mapping[Place, int]) -> None:
-        self.name = name
-        self.lines = lines
-        self.complaints: list[tuple[int, str]] = []
-
-    def complain(self, place: Place, text: str) -> None:
-        """Note it, with the line of the place, or of what it stands in."""
-        known = (self.lines[place[:size]] for size in range(len(place), 0, -1) if place[:size] in self.lines)
-        line = next(known, 1)
-        self.complaints.append((line, f"{self.name}:{line}: {text}"))
-
-    def section(self, place: Place, told: Mapping[str, Any], keys: Mapping[str, Key]) -> dict[str, Any]:
-        """Those values of a section that are as they should be."""
-        good = {}
-        for name, value in told.items():
-            here = (*place, name)
-            if name not in keys:
-                why = f"{written(here)}: no such key{suggestion(name, keys)}; there are {', '.join(keys)}"
-                self.complain(here, why)
-                continue
-            kind, wanted, check, _ = keys[name]
-            try:
-                if type(value) is not kind and not (kind is float and type(value) is int):
-                    raise BadConfig(f"{wanted} ({NAMES[kind]})")
-                check(value)
-                good[name] = value
-            except BadConfig as error:
-                self.complain(here, f"{written(here)} is {shown(value)}, wanted {error}")
-        for name, key in keys.items():
-            if key.needed and name not in told:
-                self.complain(place, f"{written((*place, name))}: missing, wanted {key.wanted}")
-        return good
-
-    def sections(
-        self, place: Place, told: Iterable[Any] | None, keys: Mapping[str, Key]
-    ) -> list[tuple[Place, dict[str, Any]]]:
-        """The same for each of an array of tables; None: there is none, and that has been said."""
-        made: list[tuple[Place, dict[str, Any]]] = []
-        if told is None:
-            return made
-        for number, one in enumerate(told):
-            here = (*place, number)
-            if isinstance(one, dict):
-                made.append((here, self.section(here, one, keys)))
-            else:
-                self.complain(here, f"{written(here)} is {shown(one)}, wanted a table")
-        if not told:
-            self.complain(place, f"{written(place)}: empty, wanted at least one")
-        return made
+class Reader(Sections):
+    """Of a balancer of packets."""
 
     def file(self, told: Mapping[str, Any]) -> File | None:
         top = self.section((), told, TOP)
@@ -250,18 +180,6 @@ class Reader:
             if service.mode not in ("nat", "dsr") and not sources[version]:
                 why = f"missing: {service.mode} sends to {backend.address} from it"
                 self.complain(place, f"source{version}: {why}")
-
-
-def shown(value: Any) -> str:
-    """A value in a complaint, not too long."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def written(place: Place) -> str:
-    """service[1].backend[2].port: numbers count from 1, as people do."""
-    text = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in place)
-    return text.removeprefix(".")
 
 
 def same_but_states(a: File, b: File) -> bool:

@@ -24,7 +24,14 @@ FLAGS = {
 
 LARGEST_ID = (1 << 32) - 1
 
-NAMES = {str: "text in quotes", int: "a whole number", float: "a number", list: "a list", dict: "a table"}
+NAMES = {
+    str: "text in quotes",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    dict: "a table",
+}
 
 
 def version_of(words: tuple[int, int]) -> int:
@@ -69,7 +76,7 @@ def between(least: float, most: float) -> Callable[[float], None]:
 
     def check(value: float) -> None:
         if not least <= value <= most:
-            raise BadConfig(f"{least:g} to {most:g}")
+            raise BadConfig(f"{least} to {most}")
 
     return check
 
@@ -86,7 +93,7 @@ def in_words(check: Callable[[str], object], wanted: str) -> Callable[[str], Non
     return checked
 
 
-def _each(check: Callable[[Any], object]) -> Callable[[Iterable[Any]], None]:
+def each(check: Callable[[Any], object]) -> Callable[[Iterable[Any]], None]:
     def checked(values: Iterable[Any]) -> None:
         for value in values:
             if not isinstance(value, str):
@@ -127,6 +134,7 @@ TEXT = Key(str, "text")
 
 TOP = {
     "gateway": ETHERNET,
+    "ethernet": ETHERNET,
     "source4": Key(str, "an IPv4 address", _version(4)),
     "source6": Key(str, "an IPv6 address", _version(6)),
     "spread4": Key(str, "16 bits", in_words(_spread4, 'the first two numbers of an address, such as "172.16"')),
@@ -138,18 +146,19 @@ TOP = {
     "ring_size": Key(int, "a number", _prime),
     "idle": Key(float, "seconds", between(0.001, 86400)),
     "flows": Key(int, "a number", between(8, 1 << 26)),
-    "horizon": Key(list, "a list of addresses", _each(_version(4, 6))),
+    "horizon": Key(list, "a list of addresses", each(_version(4, 6))),
     "ring": word("maglev", "katran"),
     "server_ids": Key(dict, "the section [server_ids]"),
     "driver": Key(dict, "the section [driver]", needed=True),
     "service": Key(list, "tables: [[service]]", needed=True),
+    "relay": Key(dict, "the section [relay]"),  # and nothing else: see `relay.file`
 }
 SERVICE = {
     "address": ADDRESS,
     "port": PORT._replace(needed=True),
     "protocol": word(*PROTOCOLS, needed=True),
     "mode": word(*flags.NAMES, needed=True),
-    "flags": Key(list, "a list of words", _each(one_of(FLAGS))),
+    "flags": Key(list, "a list of words", each(one_of(FLAGS))),
     "backend": Key(list, "tables: [[service.backend]]", needed=True),
 }
 BACKEND = {

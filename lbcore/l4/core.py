@@ -9,6 +9,10 @@ the kernel as an XDP program. `modes` is a constant of the program: what is not 
 What becomes of the odd ones, for an address that is served: fragments, IPv4 options, a hop count of 0, headers cut
 short and frames over the configured size are dropped, each under its own reason; a ping is answered; an ICMP error goes
 to the backend whose flow it quotes. For any other address all of them are the host's business: PASS.
+
+A network card takes in what is for its own Ethernet address. Where it does not (it is promiscuous, or a switch floods
+what it has not learnt) XDP and packet sockets see other hosts' frames too, and to forward those is to answer in their
+name: `Config.ethernet` says whose frames are ours, and the others pass.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from typing import Any
 from lbcore.l4 import flags, tables
 from lbcore.l4.choose import choose, hash_of, key_of, normal
 from lbcore.l4.flow import QUOTED, UDP, Flow, parse
-from lbcore.l4.link import answer_echo, send_direct, source_of
+from lbcore.l4.link import answer_echo, is_for_another, send_direct, source_of
 from lbcore.l4.nat import Ends, translate
 from lbcore.l4.reasons import (
     ECHO,
@@ -61,6 +65,8 @@ def forward(context: Any, t: Any, modes: int) -> int:
 def handle(context: Any, t: Any, modes: int) -> int:
     """The same, and the answer is a reason: the packet's end."""
     p = view(context)
+    if is_for_another(p, tables.settings(t).ethernet):
+        return NOT_OURS
     flow = parse(p)
     if flow.reason == NOT_IP:
         return NOT_IP

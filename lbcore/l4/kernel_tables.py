@@ -31,7 +31,7 @@ from lbcore.wire.words import int64, word64
 KEY = (U64,) * 5
 MAX_VIPS, MAX_RINGS, MAX_BACKENDS, RING_SIZE = 1024, 64, 4096, 65537
 
-SETTINGS = maps.array("settings", 1, (U64,) * 12)
+SETTINGS = maps.array("settings", 1, (U64,) * 13)
 VIPS = maps.hash_map("vips", MAX_VIPS, key=(U64, U64, U64), value=(U64, U64))
 RINGS = maps.array("rings", MAX_RINGS * RING_SIZE, value=U32)
 BACKENDS = maps.array("backends", MAX_BACKENDS, (U64,) * 5)
@@ -93,6 +93,7 @@ def settings(t):
         int64(s[9]),
         int64(s[10]),
         int64(s[11]),
+        int64(s[12]),
     )
 
 

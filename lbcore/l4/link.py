@@ -29,6 +29,12 @@ def source_of(p: View) -> int:
 
 
 @portable
+def is_for_another(p: View, own: int) -> bool:
+    """Is the frame for another than `own` (48 bits; 0: everybody)? A broadcast is: no client sends to us like that."""
+    return own != 0 and need(p, ethernet.LENGTH) and (u16(p, 0) << 32) | u32(p, 2) != own
+
+
+@portable
 def readdress(p: View, destination: int) -> None:
     """From whom it was sent to, to `destination` (48 bits); 14 bytes have been asked for."""
     high, low = u16(p, 0), u32(p, 2)

@@ -44,7 +44,7 @@ TEXT = {
     Reason.REPLY: "a backend's reply, sent to its client",
     Reason.ECHO: "a ping of a virtual address, answered",
     Reason.NOT_IP: "neither IPv4 nor IPv6",
-    Reason.NOT_OURS: "for no virtual address",
+    Reason.NOT_OURS: "for no virtual address, or another host's frame",
     Reason.TRUNCATED: "the frame ends before the headers do",
     Reason.MALFORMED: "a header contradicts itself or the frame's length",
     Reason.OPTIONS: "IPv4 options: nothing a client sends in earnest",

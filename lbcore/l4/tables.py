@@ -66,6 +66,8 @@ class Settings(NamedTuple):
     ring_size: int
     idle: int
     """Nanoseconds after which an entry of UDP is no longer believed."""
+    ethernet: int
+    """Whose frames are handled; 0: all that come in."""
 
 
 class Backend(NamedTuple):
@@ -170,6 +172,7 @@ def settings(tables: Any) -> Settings:
         int64(int(s[9])),
         int64(int(s[10])),
         int64(int(s[11])),
+        int64(int(s[12])),
     )
 
 

@@ -28,13 +28,14 @@ from lbcore.wire.seam import Frame, advance, view
 CLIENT, VIP, BALANCER, CLIENTS_ROUTER = "198.51.100.7", "203.0.113.80", "10.0.0.2", "192.0.2.1"
 NEAR, FAR, FAR6 = ("10.0.0.11", "10.0.0.12"), ("10.9.0.11", "10.9.0.12"), ("2001:db8:9::11", "2001:db8:9::12")
 BALANCER6 = "2001:db8::2"
-CLIENT_MAC, OUTSIDE_MAC, INSIDE_MAC, BALANCER_MAC, FAR_MAC = (f"02:00:00:00:00:0{n}" for n in (1, 2, 3, 4, 7))
-BACKEND_MACS = ("02:00:00:00:00:05", "02:00:00:00:00:06")
+CLIENT_MAC, OUTSIDE_MAC, INSIDE_MAC, BALANCER_MAC, FAR_MAC = (f"02:00:00:00:00:0{n}" for n in "1246d")
+BACKEND_MACS, FAR_MACS = ("02:00:00:00:00:08", "02:00:00:00:00:0a"), ("02:00:00:00:00:0f", "02:00:00:00:00:11")
+"""Ethernet addresses as the test-bed gives them to these hosts and their switches, in `measure.walked`."""
 NAMES = {
     CLIENT_MAC: "client",
     **dict.fromkeys((OUTSIDE_MAC, INSIDE_MAC, FAR_MAC), "router"),
     BALANCER_MAC: "balancer",
-    **dict(zip(BACKEND_MACS, ("backend 1", "backend 2"), strict=True)),
+    **dict(zip(BACKEND_MACS + FAR_MACS, ("backend 1", "backend 2") * 2, strict=True)),
 }
 """Whose Ethernet addresses these are."""
 REQUEST = b"GET /logo.png HTTP/1.1\r\nHost: shop.example\r\n\r\n"
@@ -157,7 +158,7 @@ class Site:
         if not self.tunnel:
             return left
         target = find(labelled(left), "outer ipv4").field("destination").text
-        return routed(left, FAR_MAC, BACKEND_MACS[FAR.index(target)])
+        return routed(left, FAR_MAC, FAR_MACS[FAR.index(target)])
 
     def _forwarded(self, frame: bytes, wanted: int) -> bytes:
         reason, out = self.forward(frame)

@@ -254,7 +254,22 @@ def index(service: Service, call: Call) -> Any:
     return text(200, "\n".join(lines))
 
 
+def caches(service: Service, call: Call) -> Any:
+    """What each cache holds, and how often it could answer."""
+    return [cache.state() for cache in service.parts.caches]
+
+
 # ---- orders ----
+
+
+def purge(service: Service, call: Call) -> Any:
+    """Forget what is stored under {"url": "https://host/path"}, or under all that begin so with a * at the end."""
+    url = call.told.get("url")
+    if not isinstance(url, str) or not url or set(call.told) != {"url"}:
+        raise Refused(
+            400, f'the body is {call.told!r}, wanted {{"url": "https://host/path"}}, with a * at its end or not'
+        )
+    return {"purged": sum(cache.purge(url) for cache in service.parts.caches)}
 
 
 def drain(service: Service, call: Call) -> Any:
@@ -334,6 +349,8 @@ CALLS: Final[tuple[tuple[str, str, Does], ...]] = (
     ("GET", "/pools/POOL", one_pool),
     ("GET", "/certificates", certificates),
     ("GET", "/metrics", metrics),
+    ("GET", "/caches", caches),
+    ("POST", "/caches/purge", purge),
     ("POST", "/reload", reload),
     ("POST", "/pools/POOL/BACKEND/drain", drain),
     ("POST", "/pools/POOL/BACKEND/undrain", undrain),

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lbcore.l7.filters import make
+from lbcore.l7.filters.cache import Cache
 from lbcore.l7.filters.filter import Filter
 from lbcore.l7.filters.metrics import Metrics
 from lbcore.l7.match import match
@@ -49,13 +50,19 @@ class Parts:
         """The filters that count."""
         return tuple(one for one in self.filters if isinstance(one, Metrics))
 
+    @property
+    def caches(self) -> tuple[Cache, ...]:
+        """The filters that store."""
+        return tuple(one for one in self.filters if isinstance(one, Cache))
+
     def take_over(self, old: Parts) -> None:
         """Go on where these were: health, who is stuck to whom, counters."""
         for name, pool in self.pools.items():
             if name in old.pools:
                 pool.take_over(old.pools[name])
-        for new, before in zip(self.metrics, old.metrics, strict=False):
-            new.share(before)
+        for mine, theirs in ((self.metrics, old.metrics), (self.caches, old.caches)):
+            for new, before in zip(mine, theirs, strict=False):
+                new.share(before)  # type: ignore[attr-defined]
 
     def close(self) -> None:
         """Let go of what filters hold."""

@@ -98,7 +98,7 @@ class Exchange:
             self._pool = route.choose(request)
         else:
             self._instead_of_a_pool, self._filters = text(404, "no route fits this request"), router.everywhere
-        if self._filters and (limit := max(one.body_limit for one in self._filters)) and request.length != 0:
+        if request.length != 0 and self._filters and (limit := max(one.body_limit for one in self._filters)):
             if request.length is not None and request.length > limit:
                 self.answer(text(413, f"a body may have {limit} bytes here"))
                 return
@@ -109,8 +109,11 @@ class Exchange:
         self._inwards()
 
     def _refusal(self) -> Response | None:
-        """What no route could change. From here on the target is in its one form (see `target`): what routes and
-        filters decide by is what the backend gets."""
+        """What no route could change.
+
+        From here on the target is in its one form (see `target`): what routes and filters decide by is what the backend
+        gets.
+        """
         request, limits = self.request, self.proxy.limits
         if request.method in REFUSED and request.protocol is None:
             return text(405, f"{request.method.decode()} is not for this proxy")
@@ -372,7 +375,7 @@ class Exchange:
                 return
         self._send_response(response)
         waits, self._waits = self._waits, None
-        if waits is not None:
+        if waits is not None and not self._over:
             for what, *arguments in waits:
                 what(*arguments)
             if self._side is not None:
@@ -521,7 +524,7 @@ class Exchange:
     def _finish(self, trailers: Headers) -> None:
         if self._over:
             return
-        if self._side is not None:  # a filter answered in its place, or it has heard enough
+        if self._target is not None:  # a filter answered in its place, or it has heard enough
             status = self.response.status if self.response is not None else 0
             self._drop_side("", Result(status, "", monotonic() - self._asked, sent=True))
         client = self.client
@@ -570,7 +573,7 @@ class Exchange:
 
     def _expire_backend(self) -> None:
         side = self._side
-        if not self._request_over and self.request.length != 0:
+        if not self._request_over and self.request.length != 0 and (side is None or side.writable):
             self.error = "client too slow"
             self._drop_side("client too slow")
             self.answer(text(408, "the request's body took too long"))

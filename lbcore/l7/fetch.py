@@ -12,7 +12,9 @@ class Fetched:
 
     writable = True
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        """Bytes of a body; a longer one is given up."""
         self.response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._head: Response | None = None
         self._pieces: list[bytes] = []
@@ -28,7 +30,12 @@ class Fetched:
 
     def send_data(self, data: bytes) -> None:
         """A piece."""
-        self._pieces.append(data)
+        self.limit -= len(data)
+        if self.limit < 0:
+            self._pieces.clear()
+            self.abort("more bytes than may be fetched")
+        else:
+            self._pieces.append(data)
 
     def send_end(self, trailers: Headers) -> None:
         """The whole of it."""

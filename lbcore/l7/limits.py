@@ -24,6 +24,8 @@ class Limits:
     """Of the line that gives a chunk's size, extensions included."""
     kept: int = 65_536
     """Of a request's body kept in memory so that it can be sent to a second backend, or while the first is reached."""
+    fetched: int = 1 << 24
+    """Of a response that a filter fetches for itself, whole in memory; a longer one is given up."""
     buffer: int = 65_536
     """Waiting to be sent on one connection before whoever writes has to pause."""
     connections: int = 10_000

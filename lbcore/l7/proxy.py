@@ -142,7 +142,7 @@ class Proxy:
 
     async def fetch(self, pool: Pool, request: Request) -> Response:
         """A whole response of the pool, past all filters; its status is 502 and so on where a client would get that."""
-        fetched = Fetched()
+        fetched = Fetched(self.limits.fetched)
         exchange = Exchange(self, fetched, request)
         exchange.ask(pool)
         exchange.flush()

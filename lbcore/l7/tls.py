@@ -12,6 +12,8 @@ Traps
 - Whose certificate was verified is sealed in the ticket too. When it changes whom we believe, old tickets must die:
   `reload` makes a new front then. And all names of one listener share one rule for clients' certificates, or a
   ticket won at an open name would open a guarded one (nginx CVE-2025-23419).
+- The keys that tickets are sealed with live as long as the front: Python cannot rotate them. With TLS 1.3 they protect
+  no traffic (each resumption exchanges new shares, RFC 8446 section 2.2); with TLS 1.2 they do.
 - A wildcard stands for one label only, the whole first one (RFC 9525 section 6.3).
 - The subject's common name is nobody's server name: only subjectAltName counts (RFC 9525 section 6.1).
 - There is no option to skip verification of a backend. Whoever has a private CA names its file.

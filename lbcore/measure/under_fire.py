@@ -15,11 +15,16 @@ from lbcore.l4.config import Backend, Config, Service
 from lbcore.l4.crowd import syn
 from lbcore.l4.guard import Guard
 from lbcore.l4.xdp import InKernel
-from lbcore.testbed.under_attack import PORT, VIP, Outcome, goodput
+from lbcore.testbed.under_attack import PORT, VIP, Arena, Outcome
 from lbcore.wire.floods import forged, senders
 
 FORGED = senders("198.18.0.0/15", 20_000, np.random.default_rng(7))
 FOUR = np.resize(senders("192.0.2.0/24", 4, np.random.default_rng(4)), 20_000)
+
+
+RATES = (0.0, 100.0, 200.0, 800.0, 3200.0)
+CURVES = {"let through": "forged, nothing done", "dropped early": "forged, a block list"}
+"""Names of lines, and their cases."""
 
 
 class Case(NamedTuple):
@@ -52,13 +57,25 @@ def balancer(guard: Guard) -> Callable[[Sequence[tuple[str, str]]], InKernel]:
     return make
 
 
-def outcome(case: Case, seconds: float = 0.6) -> Outcome:
+def outcome(case: Case, *, arena: Arena, flood_rate: float = 2000.0, seconds: float = 0.5) -> Outcome:
     """Good clients for so many seconds, in one of the cases."""
     ports = np.arange(len(case.senders)).astype(np.uint16) | np.uint16(1024)
     flood = [row.tobytes() for row in forged(syn(f"{VIP}:{PORT}"), case.senders, ports)]
-    return goodput(balancer(case.guard), flood, cookies=case.cookies, seconds=seconds)
+    return arena.goodput(balancer(case.guard), flood, cookies=case.cookies, flood_rate=flood_rate, seconds=seconds)
 
 
 def run() -> dict[str, list[float]]:
     """Case -> the fields of its `Outcome`: due, answered, flood, cookies sent, cookies that came back."""
-    return {name: list(map(float, outcome(case))) for name, case in cases().items()}
+    with Arena() as arena:
+        return {name: list(map(float, outcome(case, arena=arena))) for name, case in cases().items()}
+
+
+def curve() -> dict[str, list[float]]:
+    """ "SYNs a second": `RATES`; for each of `CURVES` the good requests that were due and were answered, in percent."""
+    found: dict[str, list[float]] = {"SYNs a second": list(RATES)}
+    with Arena() as arena:
+        quiet = 100 * outcome(Case(FORGED[:0], Guard(), cookies=False, helps=True), arena=arena).goodput
+        for name, case in CURVES.items():
+            seen = [outcome(cases()[case], arena=arena, flood_rate=rate) for rate in RATES[1:]]
+            found[name] = [quiet, *[100 * one.goodput for one in seen]]
+    return found

@@ -22,14 +22,16 @@ Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
 
-RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWNEIGH = 16, 20, 24, 28  # linux/rtnetlink.h
+RTM_NEWLINK, RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE, RTM_NEWNEIGH, RTM_DELNEIGH = 16, 20, 21, 24, 28, 29
+"""linux/rtnetlink.h."""
 NLMSG_ERROR, REQUEST_ACK, CREATE_EXCL = 2, 0x1 | 0x4, 0x400 | 0x200  # linux/netlink.h
 ACK_TLVS, MESSAGE_IN_ACK = 0x200, 1
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 NESTED = 0x8000
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_XDP = 1, 3, 4, 10, 18, 28, 43
-IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER, IFLA_BR_MCAST_SNOOPING = 1, 2, 1, 23  # linux/if_link.h
+IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1  # linux/if_link.h
+IFLA_BR_AGEING_TIME, IFLA_BR_MCAST_SNOOPING = 4, 23
 IFLA_XDP_FD, IFLA_XDP_FLAGS = 1, 3
 IFF_UP, IFA_F_NODAD = 0x1, 0x02
 IFA_ADDRESS, IFA_LOCAL = 1, 2
@@ -49,8 +51,11 @@ def add_veth(name: str, mac: str, peer: str, peer_mac: str, peer_namespace: int,
 
 
 def add_bridge(name: str, mac: str) -> None:
-    """A learning switch without spanning tree and without multicast snooping: it says nothing of its own."""
-    data = attribute(IFLA_BR_MCAST_SNOOPING, b"\0")
+    """A learning switch without spanning tree and without multicast snooping: it says nothing of its own.
+
+    What it has learnt it keeps for a day, not five minutes: a host that is silent for long is no stranger.
+    """
+    data = attribute(IFLA_BR_MCAST_SNOOPING, b"\0") + _u32(IFLA_BR_AGEING_TIME, 24 * 60 * 60 * 100)  # 1/100 s
     info = attribute(IFLA_INFO_KIND, b"bridge") + attribute(NESTED | IFLA_INFO_DATA, data)
     body = _link(0) + _text(IFLA_IFNAME, name) + _mac(mac) + attribute(NESTED | IFLA_LINKINFO, info)
     _send(RTM_NEWLINK, CREATE_EXCL, body, f"bridge {name}")
@@ -76,12 +81,12 @@ def set_xdp(name: str, program: int, flags: int) -> None:
 
 def add_address(name: str, address: Interface) -> None:
     """An address with its prefix. IPv6: usable at once, without the second of duplicate detection (RFC 4862)."""
-    head = struct.pack(
-        "=BBBBI", FAMILY[address.version], address.network.prefixlen, IFA_F_NODAD, 0, socket.if_nametoindex(name)
-    )
-    packed = address.ip.packed
-    body = head + attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
-    _send(RTM_NEWADDR, CREATE_EXCL, body, f"address {address} on {name}")
+    _send(RTM_NEWADDR, CREATE_EXCL, _address(name, address), f"address {address} on {name}")
+
+
+def delete_address(name: str, address: Interface) -> None:
+    """The same address, taken away."""
+    _send(RTM_DELADDR, 0, _address(name, address), f"address {address} off {name}")
 
 
 def add_route(
@@ -102,11 +107,13 @@ def add_route(
 
 def add_neighbour(address: Address, mac: str, device: str) -> None:
     """A permanent ARP or neighbour-discovery entry."""
-    head = struct.pack(
-        "=BxxxiHBB", FAMILY[address.version], socket.if_nametoindex(device), NUD_PERMANENT, 0, RTN_UNICAST
-    )
-    body = head + attribute(NDA_DST, address.packed) + attribute(NDA_LLADDR, mac_bytes(mac))
+    body = _neighbour(address, device) + attribute(NDA_LLADDR, mac_bytes(mac))
     _send(RTM_NEWNEIGH, 0x400 | 0x100, body, f"neighbour {address} at {mac}")  # create or replace
+
+
+def delete_neighbour(address: Address, device: str) -> None:
+    """Forget an entry, learned or permanent, so that the next packet asks again."""
+    _send(RTM_DELNEIGH, 0, _neighbour(address, device), f"neighbour {address} on {device} forgotten")
 
 
 def mac_bytes(mac: str) -> bytes:
@@ -121,6 +128,20 @@ def mac_bytes(mac: str) -> bytes:
 def _link(index: int) -> bytes:
     """struct ifinfomsg that changes no flags."""
     return struct.pack("=BxHiII", 0, 0, index, 0, 0)
+
+
+def _address(name: str, address: Interface) -> bytes:
+    """struct ifaddrmsg and the address."""
+    family, prefix, index = FAMILY[address.version], address.network.prefixlen, socket.if_nametoindex(name)
+    head, packed = struct.pack("=BBBBI", family, prefix, IFA_F_NODAD, 0, index), address.ip.packed
+    return head + attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
+
+
+def _neighbour(address: Address, device: str) -> bytes:
+    """struct ndmsg and the address."""
+    family, index = FAMILY[address.version], socket.if_nametoindex(device)
+    head = struct.pack("=BxxxiHBB", family, index, NUD_PERMANENT, 0, RTN_UNICAST)
+    return head + attribute(NDA_DST, address.packed)
 
 
 def _u32(kind: int, value: int) -> bytes:

@@ -10,7 +10,9 @@ does elsewhere.
 
 Traps. A kernel trusts clients that it remembers from earlier connections and lets them in past a full backlog:
 tcp_no_metrics_save makes it forget. Answers to forged addresses need a way out that ends nowhere, or the kernel notices
-at once that nobody is there; here it ends at the attacker's host, which throws away what is not for it.
+at once that nobody is there; here it ends at the attacker's host, which throws away what is not for it. A backlog that
+a flood has filled stays full for a minute, so a backend that is to be asked again listens anew. A fork of a notebook is
+large and slow: what needs no process of its own is done by this thread, inside the host.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any, NamedTuple, Protocol, Self
 
 from lbcore.testbed import backends, links, rtnetlink, traffic
-from lbcore.testbed.hosts import Topology
+from lbcore.testbed.hosts import Host, Topology
 
 VIP = "203.0.113.80"
 PORT = 80
@@ -38,8 +40,10 @@ SETTINGS = {
     "net/ipv4/tcp_no_metrics_save": 1,
 }
 CLIENTS = [f"10.0.0.{last}" for last in range(100, 164)]
-PATIENCE = 0.6
+PATIENCE = 0.7
 """Seconds that a good client waits: less than TCP's first repetition of a SYN, so each request is one try."""
+LEAD = 0.3
+"""Seconds that the flood is ahead of the good clients."""
 
 
 class Balances(Protocol):
@@ -70,50 +74,77 @@ class Outcome(NamedTuple):
         return self.answered / self.due
 
 
-def goodput(
-    balance: Callable[[Sequence[tuple[str, str]]], Balances],
-    flood: Sequence[bytes] = (),
-    *,
-    cookies: bool = False,
-    flood_rate: float = 2000.0,
-    rate: float = 40.0,
-    seconds: float = 1.5,
-) -> Outcome:
-    """Good clients ask `rate` times a second while `flood` frames come in turn, `flood_rate` a second (tier 2).
+class Arena:
+    """Client, attacker, balancer and two backends, for the length of a `with` block (tier 2)."""
 
-    balance: makes the balancer, from the backends' (address, Ethernet address). Its mode has to be direct return: the
-    backends have the address `VIP`. The frames' Ethernet destination is filled in. cookies: may the backends use them?
+    def __enter__(self) -> Self:
+        self._net = Topology(rootless=False).__enter__()
+        try:
+            names = ("client", "attacker", "balancer", "b1", "b2")
+            self.client, self.attacker, self.balancer, *self.servers = self._net.lan(*names)
+            self._mac = self.balancer.interfaces["eth0"].mac
+            for server in self.servers:
+                server.run(_prepare, self.attacker.ip)
+            self.client.run(_know, self._mac)
+            self.balancer.xdp_ready()
+        except BaseException:
+            self._net.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._net.close()
+
+    def goodput(
+        self,
+        balance: Callable[[Sequence[tuple[str, str]]], Balances],
+        flood: Sequence[bytes] = (),
+        *,
+        cookies: bool = False,
+        flood_rate: float = 2000.0,
+        rate: float = 40.0,
+        seconds: float = 0.5,
+    ) -> Outcome:
+        """Good clients ask `rate` times a second while `flood` frames come in turn, `flood_rate` a second.
+
+        balance: makes the balancer, from the backends' (address, Ethernet address). Its mode has to be direct return:
+        the backends have the address `VIP`. The frames' Ethernet destination is filled in. cookies: may the backends
+        use them? Each time the backends listen anew, so their backlogs are empty.
+        """
+        with ExitStack() as stack:
+            for server in self.servers:
+                with server.inside():
+                    links.sysctl("net/ipv4/tcp_syncookies", int(cookies))
+                stack.enter_context(backends.serve_http(server, PORT))
+            pool = [(server.ip, server.interfaces["eth0"].mac) for server in self.servers]
+            running = stack.enter_context(balance(pool))
+            with self.balancer.inside():
+                stack.enter_context(running.attach("eth0"))
+            with self.attacker.inside():
+                sender = stack.enter_context(links.packet_socket("eth0"))
+            before = [_counted(server) for server in self.servers]
+            frames = [bytes.fromhex(self._mac.replace(":", "")) + frame[6:] for frame in flood]
+            began, begin = (stack.enter_context(end) for end in socket.socketpair())
+            attack = stack.enter_context(self.attacker.start(paced, sender, frames, flood_rate, LEAD + seconds, begin))
+            began.settimeout(30)
+            began.recv(1)
+            time.sleep(LEAD if frames else 0)  # until the backlogs are full, if they will be
+            report = self.client.run(good_clients, rate, seconds)
+            sent = attack.result(30)
+            after = [_counted(server) for server in self.servers]
+        sent_back = (
+            sum(new[name] - old[name] for old, new in zip(before, after, strict=True))
+            for name in ("SyncookiesSent", "SyncookiesRecv")
+        )
+        return Outcome(report.due, report.answered, sent, *sent_back)
+
+
+def paced(sender: socket.socket, frames: Sequence[bytes], rate: float, seconds: float, begin: socket.socket) -> int:
+    """Send frames in turn, `rate` a second, for `seconds`; how many went. A hundredth of a second's worth at a time.
+
+    begin: a byte is written to it first, for a process may be late on a busy machine.
     """
-    with Topology(rootless=False) as net, ExitStack() as stack:
-        client, attacker, balancer, *servers = net.lan("client", "attacker", "balancer", "b1", "b2")
-        for server in servers:
-            server.run(_prepare, attacker.ip, cookies)
-            backends.serve_http(server, PORT)
-        here = balancer.interfaces["eth0"].mac
-        client.run(_know, here)
-        balancer.xdp_ready()
-        running = stack.enter_context(balance([(s.ip, s.interfaces["eth0"].mac) for s in servers]))
-        with balancer.inside():
-            stack.enter_context(running.attach("eth0"))
-        sender = stack.enter_context(attacker.packet_socket())
-        frames = [bytes.fromhex(here.replace(":", "")) + frame[6:] for frame in flood]
-        lead = 0.3
-        attack = attacker.start(paced, sender, frames, flood_rate, seconds + lead + PATIENCE)
-        time.sleep(lead)  # until the backlogs are full, if they will be
-        report = client.run(good_clients, rate, seconds)
-        sent = attack.result(30)
-        counts = [server.run(tcp_counters) for server in servers]
-    return Outcome(
-        report.due,
-        report.answered,
-        sent,
-        sum(c["SyncookiesSent"] for c in counts),
-        sum(c["SyncookiesRecv"] for c in counts),
-    )
-
-
-def paced(sender: socket.socket, frames: Sequence[bytes], rate: float, seconds: float) -> int:
-    """Send frames in turn, `rate` a second, for `seconds`; how many went. A hundredth of a second's worth at a time."""
+    begin.send(b"!")
     start, sent, turn = time.perf_counter(), 0, itertools.cycle(frames)
     while frames and (passed := time.perf_counter() - start) < seconds:
         due = int(passed * rate) - sent
@@ -139,19 +170,23 @@ def good_clients(rate: float, seconds: float) -> traffic.Report:
 
 
 def tcp_counters() -> dict[str, int]:
-    """The TcpExt counters of this host (/proc/net/netstat)."""
-    with open("/proc/net/netstat") as file:
+    """The TcpExt counters of the network namespace that this thread is in (/proc/net/netstat)."""
+    with open("/proc/thread-self/net/netstat") as file:
         names, values = (line.split()[1:] for line in file if line.startswith("TcpExt:"))
     return dict(zip(names, map(int, values), strict=True))
 
 
-def _prepare(nowhere: str, cookies: bool) -> None:
+def _counted(host: Host) -> dict[str, int]:
+    with host.inside():
+        return tcp_counters()
+
+
+def _prepare(nowhere: str) -> None:
     """In a backend: a small backlog, and answers to strangers end at another host. One process for all of it."""
     rtnetlink.add_address("lo", ip_interface(VIP))
     rtnetlink.add_route(ip_network("0.0.0.0/0"), ip_address(nowhere), None)
     for name, value in SETTINGS.items():
         links.sysctl(name, value)
-    links.sysctl("net/ipv4/tcp_syncookies", int(cookies))
 
 
 def _know(mac: str) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from lbcore.wire import checksum
 from lbcore.wire.portable import portable
-from lbcore.wire.seam import View, need, set8, set16, set32, size_of, u8, u16, u32
+from lbcore.wire.seam import View, need, set16, set32, size_of, u8, u16, u32
 from lbcore.wire.verdict import BAD_HEADER_LENGTH, BAD_TOTAL_LENGTH, BAD_VERSION, OK, TRUNCATED
 
 LENGTH = 20
@@ -90,17 +90,23 @@ def checksum_ok(p: View, header: Header) -> bool:
 def build(p: View, header: Header) -> None:
     """Write the fixed 20 bytes with a fresh checksum. The caller has asked for `header_length` bytes and, where that is
     more than 20, has written the options first: the checksum covers them. `header.checksum` is not used."""
-    set8(p, 0, 0x40 | header.header_length >> 2)
-    set8(p, 1, header.tos)
+    first = 0x4000 | header.header_length << 6 | header.tos
+    fragment = header.dont_fragment << 14 | header.more_fragments << 13 | header.fragment_offset >> 3
+    last = header.ttl << 8 | header.protocol
+    # The sum is that of the fields, not of the bytes: to read what was written a moment ago in other portions would
+    # wait for the memory.
+    total = first + header.total_length + header.identification + fragment + last
+    total += (
+        (header.source >> 16) + (header.source & 0xFFFF) + (header.destination >> 16) + (header.destination & 0xFFFF)
+    )
+    set16(p, 0, first)
     set16(p, 2, header.total_length)
     set16(p, 4, header.identification)
-    set16(p, 6, header.dont_fragment << 14 | header.more_fragments << 13 | header.fragment_offset >> 3)
-    set8(p, 8, header.ttl)
-    set8(p, 9, header.protocol)
-    set16(p, 10, 0)
+    set16(p, 6, fragment)
+    set16(p, 8, last)
+    set16(p, 10, checksum.finish(total + checksum.add(p, LENGTH, header.header_length)))
     set32(p, 12, header.source)
     set32(p, 16, header.destination)
-    set16(p, 10, checksum.finish(checksum.add(p, 0, header.header_length)))
 
 
 @portable

@@ -55,9 +55,9 @@ CONFIGS = {
     "ipip_plain": config("ipip"),
     "gre": config("gre"),
     "gue": config("gue"),
-    "nat": config("nat"),
+    "nat": config("nat", ethernet="02:00:00:00:00:aa"),
     "full_nat": config("full_nat"),
-    "jet": config("ipip", horizon=("10.0.0.1", "2001:db8::1")),
+    "jet": config("ipip", horizon=("10.0.0.1", "2001:db8::1"), ethernet="02:00:00:00:00:aa"),
 }
 
 
@@ -118,7 +118,8 @@ def client_packet(random):
             ip.options = [IPOption_NOP()] * 4
         else:
             ip.flags, ip.frag = random.choice((("MF", 0), ("", 100), ("MF", 7)))
-    link = Ether(src=f"02:00:00:00:01:{random.randrange(1, 9):02x}", dst="02:00:00:00:00:aa")
+    to = "02:00:00:00:00:aa" if random.random() < 0.97 else random.choice(("02:00:00:00:00:ab", "ff:ff:ff:ff:ff:ff"))
+    link = Ether(src=f"02:00:00:00:01:{random.randrange(1, 9):02x}", dst=to)
     tags = random.choice((0, 0, 0, 0, 1, 2))
     for tag in range(tags):
         link /= Dot1Q(vlan=100 + tag)

@@ -59,12 +59,13 @@ class Lan:
         net.plug(switch, self.client, *clients)
         for host in (self.balancer, self.other, self.router):
             net.plug(switch, host)
-            announce(host)
         for host, four, six in zip(self.servers, SERVERS[4], SERVERS[6], strict=True):
             net.plug(switch, host, f"{four}/24", f"{six}/64")
             self._server(host)
             for address in ("0.0.0.0", "::"):
                 stack.enter_context(backends.serve_http(host, PORT, address))
+        for host in (self.client, self.balancer, self.other, self.router, *self.servers):
+            announce(host)
         for address, host in ((VIP[4], self.balancer), (VIP[6], self.balancer), (SHARED, self.router)):
             self.client.route(f"{address}/{32 if '.' in address else 128}", interface="eth0")
             self.client.neighbour(address, mac(host))
@@ -122,8 +123,8 @@ def lan(programs: bool = True) -> Iterator[Lan]:
 
 
 def announce(host: Host) -> None:
-    """Let the switch learn where a host is that says nothing by itself. Frames to strangers go out of every port, and a
-    balancer takes whatever comes in: two would handle them, and answer in each other's name."""
+    """Let the switch learn where a host is. Frames to strangers go out of every port: the client's ear would hear what
+    the balancer sends to a server, and of two balancers both would get what is for one."""
     with host.packet_socket() as out:
         out.send(b"\xff" * 6 + mac_bytes(mac(host)) + b"\x88\xb5" + bytes(46))  # an ethertype for experiments
 
@@ -144,15 +145,15 @@ def until_equal(left: Callable[[], Any], right: Callable[[], Any]) -> None:
 
 
 class Connection:
-    """A TCP connection of the client's, for one request after another."""
+    """A TCP connection of the client's, from a port that is given or free, for one request after another."""
 
-    def __init__(self, client: Host, source: str) -> None:
+    def __init__(self, client: Host, source: str, port: int = 0) -> None:
         with client.inside():
             self.socket = socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET)
         self.socket.setblocking(False)
         # Closed by a reset: else a last segment, sent again, might turn up in the middle of another test.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.socket.bind((source, 0))
+        self.socket.bind((source, port))
         self.port: int = self.socket.getsockname()[1]
 
     async def open(self, target: str, port: int) -> None:
@@ -173,9 +174,9 @@ class Connection:
         return answer | {"port": self.port}
 
 
-def connect(net: Lan, source: str, target: str, port: int, count: int) -> list[Connection]:
-    """So many connections, open. Close them with `close`."""
-    made = [Connection(net.client, source) for _ in range(count)]
+def connect(net: Lan, source: str, target: str, port: int, count: int, first: int = 0) -> list[Connection]:
+    """So many connections, open, from ports counted from `first`, or from free ones. Close them with `close`."""
+    made = [Connection(net.client, source, first and first + number) for number in range(count)]
     _each(made, lambda one: one.open(target, port))
     return made
 
@@ -197,9 +198,9 @@ def close(connections: Sequence[Connection]) -> None:
         connection.socket.close()
 
 
-def fetch(net: Lan, source: str, target: str, port: int, count: int) -> list[dict[str, Any]]:
-    """An answer to each of so many new connections."""
-    made = connect(net, source, target, port, count)
+def fetch(net: Lan, source: str, target: str, port: int, count: int, first: int = 0) -> list[dict[str, Any]]:
+    """An answer to each of so many new connections; `first` as in `connect`."""
+    made = connect(net, source, target, port, count, first)
     try:
         return ask(made)
     finally:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from lbcore.l4.guard import Guard
+from lbcore.measure import under_fire
 from lbcore.measure.under_fire import FORGED, FOUR, Case, cases, outcome
-from lbcore.testbed.under_attack import PORT, VIP
+from lbcore.testbed.under_attack import PORT, VIP, Arena
 from lbcore.wire.compose import tcp_frame
 from lbcore.wire.dissect import dissect
 from lbcore.wire.floods import forged, senders
@@ -36,13 +37,28 @@ def test_only_what_can_be_forged_is():
         forged(SYN[:12] + b"\x08\x06" + SYN[14:], np.zeros(1, np.uint32), np.zeros(1, np.uint16))
 
 
+@pytest.fixture(scope="module")
+def arena():
+    with Arena() as one:
+        yield one
+
+
 @needs.tier(2)
 @pytest.mark.parametrize("name", cases() | CONTROLS)
-def test_good_clients_under_a_flood(name):
+def test_good_clients_under_a_flood(name, arena):
     case = (cases() | CONTROLS)[name]
-    seen = outcome(case, seconds=1.0)
+    seen = outcome(case, arena=arena, seconds=1.0)
     assert seen.due >= 30
     assert seen.flood > 2000 or not len(case.senders)
     assert seen.goodput > 0.9 if case.helps else seen.goodput < 0.3, seen
     assert (seen.cookies_sent > 500) == case.cookies
     assert seen.cookies_back >= seen.answered or not case.cookies
+
+
+@needs.tier(2)
+def test_the_curve_falls_where_the_places_are_used_up_and_early_drop_keeps_it_flat():
+    seen = under_fire.curve()
+    assert seen["SYNs a second"] == list(under_fire.RATES)
+    assert seen["let through"][0] > 90
+    assert max(seen["let through"][-2:]) < 20
+    assert min(seen["dropped early"]) > 80

@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 from lbcore.ebpf import storage
-from lbcore.l4 import kernel_tables, xdp
+from lbcore.l4 import kernel_tables, reasons, xdp
 from lbcore.l4.config import Backend, BadConfig, Balancer, Config, Service
 from lbcore.l4.kernel_tables import RING_SIZE
 from lbcore.l4.tables import ACTIVE, DRAINING, GONE, TRACK
+from lbcore.wire.compose import tcp_frame
+from lbcore.wire.tcp import ACK, SYN
+from tests import needs
+from tests.l4 import targets
 
 STEPS = [("10.0.0.3", GONE), ("10.0.0.4", DRAINING), ("10.0.0.3", ACTIVE), ("10.0.0.4", GONE), ("10.0.0.3", DRAINING)]
 
@@ -75,3 +79,55 @@ def test_nobody_is_named() -> None:
         Balancer(config()).set_state("10.0.0.9", GONE)
     with pytest.raises(BadConfig, match="state 3"):
         Balancer(config()).set_state("10.0.0.3", 3)
+
+
+# ---- a port comes again ----
+
+TARGETS = [targets.InPython, targets.InNumba, pytest.param(targets.InKernel, marks=needs.tier(2))]
+
+
+@pytest.mark.parametrize("horizon", [(), ("10.0.0.4",)], ids=["all are remembered", "a horizon"])
+@pytest.mark.parametrize("shown", [1, 2], ids=["tried", "established"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_new_connection_from_an_old_port_stays_together(target: Any, shown: int, horizon: tuple[str, ...]) -> None:
+    """The old one's backend drains: the SYN goes elsewhere, and what follows it goes where it went."""
+    there = [Backend(f"10.0.0.{n}", ethernet=f"02:00:00:00:00:0{n}") for n in (3, 4, 5)]
+    lb = target(Config([Service("203.0.113.1", 80, "tcp", "dsr", there)], ring_size=251, horizon=horizon))
+
+    def to(port: int, flags: int) -> int:
+        frame = tcp_frame(source=f"198.51.100.9:{port}", destination="203.0.113.1:80", flags=flags)
+        return int(lb.run(frame)[1][5])
+
+    try:
+        flags = [SYN, ACK][:shown]
+        first = {port: {to(port, one) for one in flags} for port in range(2000, 2060)}
+        set_state = getattr(lb, "set_state", lb.balancer.set_state)
+        set_state("10.0.0.4", DRAINING)
+        moved = [port for port, backends in first.items() if backends == {4}]
+        assert moved
+        for port in moved:
+            assert to(port, ACK) == 4  # the old one still has its backend
+            new = to(port, SYN)
+            assert new in (3, 5)
+            assert {to(port, ACK) for _ in range(3)} == {new}
+    finally:
+        lb.close()
+
+
+# ---- frames of others ----
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_frames_for_other_hosts_pass(target: Any) -> None:
+    """To the host's stack, which drops them, as they came; and they are counted as none of ours."""
+    own, there = "02:00:00:00:00:aa", [Backend("10.0.0.3", ethernet="02:00:00:00:00:03")]
+    lb = target(Config([Service("203.0.113.1", 80, "tcp", "dsr", there)], ring_size=251, ethernet=own))
+    try:
+        for to in (own, "02:00:00:00:00:ab", "03:00:00:00:00:aa", "ff:ff:ff:ff:ff:ff"):
+            frame = tcp_frame(destination="203.0.113.1:80", destination_mac=to)
+            verdict, after = lb.run(frame)
+            assert verdict == (reasons.TX if to == own else reasons.PASS)
+            assert (after == frame) == (to != own)
+        assert lb.counters()["reasons"][reasons.NOT_OURS] == 3
+    finally:
+        lb.close()

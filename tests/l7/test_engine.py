@@ -540,6 +540,35 @@ class Injector(Filter):
         response.headers.add(b"x-evil", b"a\r\nset-cookie: b")
 
 
+class Replacer(Filter):
+    """Puts a body of its own in the place of the backend's, at once or after a while."""
+
+    def __init__(self, wait: bool) -> None:
+        self.wait = wait
+
+    def on_response(self, exchange: Exchange, response: Response) -> Awaitable[None] | None:
+        if self.wait:
+            return self._later(response)
+        response.body = b"mine"
+        return None
+
+    async def _later(self, response: Response) -> None:
+        await asyncio.sleep(0.05)
+        response.body = b"mine"
+
+
+@pytest.mark.parametrize("wait", [False, True])
+@pytest.mark.parametrize(
+    "body", [b"content-length: 6\r\n\r\ntheirs", b"transfer-encoding: chunked\r\n\r\n6\r\ntheirs\r\n"]
+)
+def test_a_replaced_body_is_the_only_one(wait: bool, body: bytes) -> None:
+    talk = scripted(b"HTTP/1.1 200 OK\r\n" + body, OK, close=False)
+    answer = through(talk, get(close=False), get(), filters=(Replacer(wait),), timeouts=HASTY)
+    assert answer.count(b"mine") == 2
+    assert b"theirs" not in answer
+    assert b"ok" not in answer
+
+
 def test_no_filter_can_split_a_response() -> None:
     answer = through(answering(OK), get(), filters=(Injector(),))
     assert status(answer) == 500

@@ -19,7 +19,7 @@ from lbcore.l7.admin import Call as AdminCall
 from lbcore.l7.message import Headers, Peer, Request
 from lbcore.l7.service import Service
 from lbcore.wire.proxy_protocol import Header, Inet, encode
-from tests.l7.live import PATIENCE, Talk, answering, backend, get, read_request, say, together
+from tests.l7.live import PATIENCE, Seen, Talk, answering, backend, get, read_request, say, together
 
 LISTEN = "[[listen]]\nport = 0\n"
 
@@ -461,6 +461,37 @@ def test_backends_are_drained_weighed_and_taken_back(tmp_path: Path) -> None:
                 assert await operator.ask("/pools/web") == shown
                 assert await service.reload() == ""
                 assert set(await answers(4)) == {"one"}  # a state outlives a reload
+
+    together(test)
+
+
+def test_a_cache_outlives_a_reload_and_is_purged_by_order(tmp_path: Path) -> None:
+    fresh = b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 2\r\n\r\nok"
+    seen = Seen()
+
+    async def test() -> None:
+        async with backend(answering(fresh, seen)) as there:
+            text = simple(there, ADMIN).replace('pool = "web"', 'pool = "web"\n[[route.filter]]\nkind = "cache"', 1)
+            async with serving(tmp_path, text) as (service, _):
+                operator, port = Operator(service), port_of(service)
+                for _ in range(3):
+                    assert body(await say(port, get("/a"))) == "ok"
+                assert await service.reload() == ""
+                assert body(await say(port, get("/a"))) == "ok"
+                assert seen.all.count(b"GET /a") == 1
+                (held,) = await operator.ask("/caches")  # type: ignore[misc]
+                assert held["entries"] == 1
+                assert await operator.order("/caches/purge", {"url": "http://example.org/b"}) == (
+                    200,
+                    '{\n "purged": 0\n}\n',
+                )
+                assert await operator.order("/caches/purge", {"url": "http://example.org/*"}) == (
+                    200,
+                    '{\n "purged": 1\n}\n',
+                )
+                assert body(await say(port, get("/a"))) == "ok"
+                assert seen.all.count(b"GET /a") == 2
+                assert (await operator.order("/caches/purge", {"path": "/a"}))[0] == 400
 
     together(test)
 

@@ -19,7 +19,7 @@ from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers
 from lbcore.l7.pool import Timeouts
 from tests.l7.http2.live import chain, client, head, proxying
-from tests.l7.live import backend, get, say, together
+from tests.l7.live import OK, Seen, answering, backend, get, say, together
 
 CONNECT = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), (b":scheme", b"http"), (b":authority", b"a"),
            (b":path", b"/chat?room=1"), (b"sec-websocket-version", b"13")]  # fmt: skip
@@ -246,6 +246,28 @@ def test_an_http2_backend_without_rfc_8441():
             assert said.startswith(b"HTTP/1.1 502"), said
 
     together(scene)
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "H2C", "http/2.0"])
+def test_h2c_smuggling(protocol):
+    """A tunnel of HTTP/2 to a backend would carry requests past every route and filter: over HTTP/1.1 the wish is
+    ignored, over HTTP/2 refused."""
+    seen = Seen()
+
+    async def scene():
+        async with backend(answering(OK, seen)) as there, proxying(there) as (_, port):
+            wish = ("Connection: Upgrade, HTTP2-Settings", f"Upgrade: {protocol}", "HTTP2-Settings: AAMAAABkAARAAAAA")
+            answer = await say(port, get("/", *wish, close=False), eof=True)
+            assert answer.startswith(b"HTTP/1.1 200")
+            async with client(port) as one:
+                lines = [(name, protocol.encode() if name == b":protocol" else value) for name, value in CONNECT]
+                number = one.request(lines, None, ended=False)
+                assert (await one.whole(number))[0][b":status"] == b"501"
+
+    together(scene)
+    assert len(seen.connections) == 1
+    assert b"pgrade" not in seen.all
+    assert b"settings" not in seen.all.lower()
 
 
 def test_the_example_of_rfc_6455():

@@ -61,7 +61,7 @@ struct address {
 
 struct settings {
     u64 gateway, max_frame, source4, source6_high, source6_low, spread4, spread6_high, gue_port, seed, seed6, ring_size,
-        idle;
+        idle, ethernet;
 };
 
 struct service {
@@ -743,6 +743,7 @@ INLINE struct backend *choose(CONTEXT *context, struct tables *t, const struct f
             entry->seen = when;
         return b;
     }
+    int stale = entry != 0;
     entry = attempt(t, hash, &key);
     b = believed(t, entry, flow, when, s);
     if (b) {
@@ -757,8 +758,12 @@ INLINE struct backend *choose(CONTEXT *context, struct tables *t, const struct f
     b = number ? backend(t, number) : 0;
     if (!b || b->state == GONE)
         return 0;
-    if (slot & TRACK && !(flow->flags & QUOTED))
-        try_out(t, hash, &key, when, number);
+    if (!(flow->flags & QUOTED)) {
+        if (stale)
+            establish(t, hash, &key, when, number);
+        else if (slot & TRACK || entry)
+            try_out(t, hash, &key, when, number);
+    }
     *chosen = number;
     return b;
 }
@@ -767,7 +772,11 @@ INLINE struct backend *choose(CONTEXT *context, struct tables *t, const struct f
 
 INLINE int handle(CONTEXT *context, struct tables *t) {
     struct flow flow;
-    parse(packet(context), &flow);
+    struct settings *s = settings_of(t);
+    struct cursor p = packet(context);
+    if (!s || (s->ethernet && need(p, ETHER) && mac_at(p.at) != s->ethernet))
+        return NOT_OURS;
+    parse(p, &flow);
     if (flow.reason == NOT_IP)
         return NOT_IP;
     if (flow.reason != FORWARDED) {
@@ -780,10 +789,6 @@ INLINE int handle(CONTEXT *context, struct tables *t) {
         service = vip(t, &flow.destination, flow.protocol);
     if (!service)
         return MODES & TRANSLATING ? reply(context, t, &flow) : NOT_OURS;
-    struct settings *s = settings_of(t);
-    struct cursor p = packet(context);
-    if (!s)
-        return NOT_OURS;
     if (p.end - p.at > (s64)s->max_frame)
         return TOO_BIG;
     /* As the service wants it told apart; the addresses and ports are put back for the way out. */

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
+from lbcore.l4.config_keys import suggestion
 from lbcore.l4.relay.backends import PICKERS
 from lbcore.l4.relay.introduce import EXTRAS
 
@@ -135,7 +136,7 @@ class Options:
         names = [pool.name for pool in self.pools]
         _want(bool(self.listeners), "listeners", self.listeners, "at least one")
         for i, pool in enumerate(self.pools):
-            _want(names.count(pool.name) == 1 and pool.name != "", f"pools[{i}].name", pool.name, "a name of its own")
+            _want(pool.name not in ("", *names[:i]), f"pools[{i}].name", pool.name, "a name of its own")
             _check_pool(pool, f"pools.{pool.name}")
         for i, listener in enumerate(self.listeners):
             self._check_listener(listener, f"listeners[{i}]", names)
@@ -186,7 +187,7 @@ def _check_pool(pool: Pool, key: str) -> None:
     addresses = [endpoint(target.address, f"{key}.targets[{i}].address") for i, target in enumerate(pool.targets)]
     for i, target in enumerate(pool.targets):
         where = f"{key}.targets[{i}]"
-        _want(addresses.count(addresses[i]) == 1, f"{where}.address", target.address, "each once")
+        _want(addresses[i] not in addresses[:i], f"{where}.address", target.address, "each once")
         _want(addresses[i][1] > 0, f"{where}.address", target.address, "with a port of 1 to 65535")
         _want(0 < target.weight < 1e9, f"{where}.weight", target.weight, "over 0; to take one out, set its state")
 
@@ -198,7 +199,8 @@ def _want(right: bool, key: str, value: object, wanted: str) -> None:
 
 def _choice(value: object, allowed: Iterable[object], key: str) -> None:
     allowed = tuple(allowed)
-    _want(value in allowed, key, value, f"one of {', '.join(map(str, allowed))}")
+    words = [str(word) for word in allowed]
+    _want(value in allowed, key, value, f"one of {', '.join(words)}{suggestion(str(value), words)}")
 
 
 def endpoint(text: str, key: str = "address") -> tuple[str, int]:
@@ -214,6 +216,11 @@ def endpoint(text: str, key: str = "address") -> tuple[str, int]:
     if not right:
         raise BadOptions(key, text, 'an address and a port, "10.0.0.1:80" or "[2001:db8::1]:80"')
     return str(ip), number
+
+
+def written(host: str, port: int) -> str:
+    """The way back: as `endpoint` reads it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def network(text: str, key: str = "network") -> IPv4Network | IPv6Network:

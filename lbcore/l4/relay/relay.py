@@ -32,7 +32,9 @@ KINDS: dict[str, tuple[socket.SocketKind, type[Tcp] | type[Udp]]] = {
 
 
 class Relay:
-    """`async with Relay(options) as relay:`. addresses: what its listeners got, in their order. counters: see there.
+    """`async with Relay(options) as relay:`.
+
+    addresses: what its listeners got, in their order. counters: see there. draining: `drain` was called.
 
     Entering raises BadOptions, or OSError for a socket that cannot be had.
     """
@@ -43,6 +45,7 @@ class Relay:
         self.counters = Counters()
         self.groups = groups(options)
         self.addresses: list[tuple[str, int]] = []
+        self.draining = False
         self._services: list[Tcp | Udp] = []
 
     async def __aenter__(self) -> Relay:
@@ -76,6 +79,7 @@ class Relay:
     async def drain(self, seconds: float | None = None) -> int:
         """Accept no more, and wait for those who are in: `seconds`, or the window of the options. Says who is left."""
         window = self.options.timeouts.drain if seconds is None else seconds
+        self.draining = True
         await self._each(lambda service: service.stop())
         await self._each(lambda service: service.drain(window))
         return self.counters.open
@@ -121,25 +125,30 @@ def run(options: Options, *, started: Callable[[Relay], None] = lambda relay: No
 
 
 async def _run(options: Options, started: Callable[[Relay], None]) -> None:
+    async with Relay(options) as relay:
+        await until_told(relay, lambda: started(relay))
+
+
+async def until_told(relay: Relay, ready: Callable[[], None] = lambda: None) -> None:
+    """Wait for SIGINT or SIGTERM, then drain; a second one ends it at once. `ready` is called when they are heard."""
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
-    async with Relay(options) as relay:
-        stop, hurry = asyncio.Event(), asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
 
-        def asked() -> None:
-            (hurry if stop.is_set() else stop).set()
+    def asked() -> None:
+        (hurry if stop.is_set() else stop).set()
 
+    for number in signals:
+        loop.add_signal_handler(number, asked)
+    try:
+        ready()
+        await relay.until_stopped(stop)
+        draining = asyncio.ensure_future(relay.drain())
+        hurrying = asyncio.ensure_future(hurry.wait())
+        await asyncio.wait([draining, hurrying], return_when=asyncio.FIRST_COMPLETED)
+        for task in (draining, hurrying):
+            task.cancel()
+        await asyncio.wait([draining, hurrying])
+    finally:
         for number in signals:
-            loop.add_signal_handler(number, asked)
-        try:
-            started(relay)
-            await relay.until_stopped(stop)
-            draining = asyncio.ensure_future(relay.drain())
-            hurrying = asyncio.ensure_future(hurry.wait())
-            await asyncio.wait([draining, hurrying], return_when=asyncio.FIRST_COMPLETED)
-            for task in (draining, hurrying):
-                task.cancel()
-            await asyncio.wait([draining, hurrying])
-        finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
+            loop.remove_signal_handler(number)

@@ -156,11 +156,27 @@ class Cache(Filter):
         self._room = Room(options.filling)
         self._under_way: dict[bytes, set[Visit]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._given_on = False  # another one has the store now
+
+    def share(self, other: Cache) -> bool:
+        """Before the first exchange: go on with what another one has stored and has under way; that one may be closed.
+
+        False, nothing done: the two are configured differently.
+        """
+        if other.options != self.options:
+            return False
+        self.store.close()
+        self.store, self.counts, self._under_way = other.store, other.counts, other._under_way
+        self.flights, self._failing, self._room = other.flights, other._failing, other._room
+        other._given_on = True
+        return True
 
     # ---- inwards ----
 
     def on_request(self, exchange: Exchange) -> Answer | Awaitable[Answer]:
         request = exchange.request
+        if self in exchange.notes:  # twice in one row
+            return None
         if (request.method != b"GET" and request.method != b"HEAD") or request.length != 0 or request.protocol:
             return None
         fields: dict[bytes, bytes] = {}
@@ -512,7 +528,8 @@ class Cache(Filter):
     def close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        self.store.close()
+        if not self._given_on:
+            self.store.close()
 
 
 def plain(request: Request) -> Request:

@@ -114,8 +114,15 @@ def _host(framing: Framing, value: bytes, nominated: list[bytes]) -> bool:
     return False
 
 
+OTHER_HTTP = frozenset((b"h2c", b"h2", b"http/2.0", b"tls/1.0", b"tls/1.2"))
+"""What nobody gets to tunnel through us: requests inside would pass no route and no filter ("h2c smuggling"). A server
+may ignore an Upgrade (RFC 9110, 7.8), and does."""
+
+
 def _upgrade(framing: Framing, value: bytes, nominated: list[bytes]) -> bool:
-    framing.upgrade = value.lower()
+    protocol = value.lower()
+    if protocol not in OTHER_HTTP:
+        framing.upgrade = protocol
     return False
 
 

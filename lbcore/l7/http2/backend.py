@@ -5,6 +5,8 @@ Rule of this file: what belongs to a connection with a backend, and how a stream
 Traps
 - A stream that the backend says it did not work on (REFUSED_STREAM, or behind the last one of a GOAWAY) may be tried
   again whatever its method (RFC 9113 section 8.7): it fails as "refused stream".
+- A connection whose other end has vanished looks like a slow one. Who gives up a stream after nothing at all was heard
+  on the connection for a while takes no chances: it opens no more streams there.
 - A response may be complete before the request is: what is left of the request is then of no use, and is not sent.
 """
 
@@ -29,13 +31,14 @@ from lbcore.l7.message import Headers, Request
 if TYPE_CHECKING:
     from lbcore.l7.sides import Carried
 
+SILENCE = 1.0  # seconds without a byte on a connection that is waited for, until it is not trusted any more
 MOST = 1000  # streams of ours at once, whatever a backend allows
 
 
 class BackendStream(Stream):
     """One exchange with a backend: its `BackendSide`."""
 
-    __slots__ = ("_answered", "_key", "_method", "_protocol", "exchange", "reused")
+    __slots__ = ("_answered", "_key", "_method", "_opened", "_protocol", "exchange", "reused")
 
     connection: BackendConnection
 
@@ -47,6 +50,7 @@ class BackendStream(Stream):
         self._key = b""
         self._protocol: bytes | None = None
         self._answered = False
+        self._opened = monotonic()
 
     # ---- BackendSide ----
 
@@ -76,6 +80,8 @@ class BackendStream(Stream):
     def cancel(self) -> None:
         self.exchange = None
         self.reset(Code.CANCEL)
+        if monotonic() - max(self._opened, self.connection.heard) > SILENCE:
+            self.connection.finish()
         self.connection.flush()
 
     def pause_response(self) -> None:
@@ -158,7 +164,7 @@ class BackendConnection(Wire):
         self, limits: Limits, when_gone: Callable[[BackendConnection], None], own: Http2Limits | None = None
     ) -> None:
         super().__init__(False, limits, own)
-        self.born = self.idle_since = monotonic()
+        self.born = self.idle_since = self.heard = monotonic()
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the backend has sent its settings, so that it is known how many streams it takes."""
         self._when_gone = when_gone
@@ -171,6 +177,10 @@ class BackendConnection(Wire):
     def open_stream(self, exchange: Carried) -> BackendStream:
         """A stream for this exchange."""
         return BackendStream(self, exchange)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = monotonic()
+        super().data_received(data)
 
     def on_settings(self) -> None:
         if not self.ready.done():

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lbcore.l7.exchange import Exchange
     from lbcore.l7.proxy import Proxy
 
+EARLY = 8  # 1xx that wait for a client who does not read; more are of no use to it
 BODILESS = frozenset((204, 205, 304))
 
 
@@ -110,7 +111,8 @@ class ClientStream(Stream):
     # ---- ClientSide ----
 
     def informational(self, status: int, headers: Headers) -> None:
-        self.put_head([(b":status", b"%d" % status), *headers])
+        if len(self._heads) < EARLY:
+            self.put_head([(b":status", b"%d" % status), *headers])
 
     def send_head(self, response: Response) -> None:
         status, length = response.status, response.length

@@ -22,7 +22,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from lbcore.l7 import grpc
+from lbcore.l7 import grpc, websocket
 from lbcore.l7.errors import Malformed
 from lbcore.l7.http2.hpack import Line
 from lbcore.l7.limits import Limits
@@ -102,7 +102,8 @@ class Fields:
                 if note(self, value):
                     append(line)
             elif name == b"cookie":
-                crumbs.append(value)
+                if value:  # an empty one at the end would leave a blank there
+                    crumbs.append(value)
             elif name in KNOWN or NAME.fullmatch(name):
                 append(line)
             else:
@@ -176,6 +177,8 @@ def request(lines: list[Line], ended: bool, peer: Peer, scheme: bytes, limits: L
         raise Malformed(f":authority is {authority!r}: a name or an address, with or without a port")
     if protocol is not None and (method != b"CONNECT" or not PROTOCOL.fullmatch(protocol)):
         raise Malformed(f":protocol is {protocol!r} with {method!r}: it goes with CONNECT (RFC 8441 section 4)")
+    if protocol is not None and protocol.lower() != websocket.PROTOCOL:
+        raise Malformed(f":protocol is {protocol!r}: only websocket is tunnelled", 501)
     if method == b"CONNECT" and protocol is None:
         if target is not None or b":scheme" in fields.pseudo:
             raise Malformed("CONNECT with :path or :scheme (RFC 9113 section 8.5)")

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from lbcore.l4.relay import Listener, Options, Pool, Relay, Target
 from tests.wire.test_tls_hello import openssl_hello
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def play(scene: Callable[..., Awaitable[None]], *arguments: object) -> None:

@@ -655,3 +655,31 @@ def test_a_store_that_fails_holds_up_nobody(tmp_path: Path) -> None:
 def test_options_that_make_no_sense(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         CacheOptions(**options)
+
+
+def test_a_new_configuration_goes_on_with_what_is_stored() -> None:
+    async def test() -> None:
+        async with bench(lambda _: answer("cache-control: max-age=60")) as it:
+            await it.ask()
+            successor = Cache(CacheOptions(), now=it.clock)
+            assert successor.share(it.cache)
+            it.cache.close()
+            async with proxying(1, filters=(successor,)) as (_, front):
+                assert body(await say(front, get())) == b"hello"  # nobody is behind this one
+            assert not Cache(CacheOptions(size=1 << 30)).share(it.cache)
+            successor.close()
+
+    together(test)
+
+
+def test_twice_in_one_row_is_once() -> None:
+    async def test() -> None:
+        origin = Origin(lambda _: answer("cache-control: max-age=60"))
+        cache = Cache(CacheOptions())
+        async with backend(origin.talk) as port, proxying(port, filters=(cache, cache)) as (_, front):
+            assert body(await say(front, get())) == b"hello"
+            assert b"; hit" in await say(front, get())
+            assert len(cache.flights) == 0
+        cache.close()
+
+    together(test)

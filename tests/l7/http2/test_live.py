@@ -405,6 +405,37 @@ def test_a_backend_without_http2_or_without_anybody():
     together(scene)
 
 
+def test_a_backend_that_vanished_is_not_asked_again_on_the_same_connection():
+    """No FIN, no RST, no answer: the first request times out, the second gets a new connection."""
+    opened = 0
+
+    async def talk(reader, writer):
+        nonlocal opened
+        opened += 1
+        writer.write(frames.settings({}))
+        if opened == 1:
+            await reader.read()
+            return
+        await reader.readexactly(len(frames.PREFACE))
+        while True:
+            high, low, kind, _, stream = frames.HEADER.unpack(await reader.readexactly(9))
+            await reader.readexactly(high << 16 | low)
+            if kind == frames.HEADERS:
+                writer.write(frames.head(stream, b"\x88", True, 100))
+
+    async def scene():
+        async with (
+            backend(talk) as there,
+            proxying(there, protocol="h2c", timeouts=Timeouts(head=1.2)) as (_, port),
+            httpx.AsyncClient() as http,
+        ):
+            statuses = [(await http.get(f"http://127.0.0.1:{port}/")).status_code for _ in range(3)]
+            assert statuses == [504, 200, 200]
+
+    together(scene)
+    assert opened == 2
+
+
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 def test_nginx_as_a_backend_over_http2(tmp_path):
     """Also across its limit of requests for a connection, which it ends with GOAWAY in the middle of the traffic."""
