@@ -94,7 +94,7 @@ def variants() -> dict[str, bytes]:
     length = b"Content-Length: %d\r\n" % len(body)
 
     def post(fields: bytes, body: bytes) -> bytes:
-        return b"POST /search HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n%b\r\n%b" % (fields, body)
+        return b"POST /search HTTP/1.1\r\nHost: shop.example\r\n%b\r\n%b" % (fields, body)
 
     return {
         "honest": post(length, body),
