@@ -91,7 +91,7 @@ def test_every_command_that_a_paper_names_exists(paper: str) -> None:
     from lbcore import cli
 
     text = (ROOT / paper).read_text(encoding="utf-8")
-    named = set(re.findall(r"`lbcore ([a-z]+)", text))
+    named = set(re.findall(r"`lbcore ([a-z0-9]+)", text))
     assert named
     assert named <= cli.COMMANDS.keys()
 

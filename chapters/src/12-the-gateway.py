@@ -676,7 +676,7 @@ def post(body):
 #
 # **"The gateway's CPU doubled. Where do you look?"**
 # *Weak:* "Scale out." *Strong:* prices by function: levels of compression, the share of tokens seen first, new
-# connections (TLS handshakes), sizes of answers; then turns one dial.
+# connections ([TLS](10-what-tls-costs.ipynb) handshakes), sizes of answers; then turns one dial.
 #
 # ## Sources
 #

@@ -6,7 +6,7 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["dsr", "loader", "maglev", "nat", "sni", "xdp"]
+__all__ = ["dsr", "loader", "maglev", "nat", "sni", "tls_bill", "xdp"]
 
 
 def __getattr__(name: str) -> Any:

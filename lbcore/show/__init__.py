@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lbcore.show.packet_walk import packet_steps
     from lbcore.show.questions import predict, quiz
     from lbcore.show.slots import removal, slots_moved
+    from lbcore.show.stacked_chart import stacked
     from lbcore.show.style import HATCHES, PALETTE, figure, finish
     from lbcore.show.verifier_stepper import verifier_steps
 
@@ -44,6 +45,7 @@ _WHERE = {
     **dict.fromkeys(("hello_bytes", "hello_map"), "lbcore.show.first_flight"),
     "lines": "lbcore.show.curves",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
+    "stacked": "lbcore.show.stacked_chart",
     **dict.fromkeys(("predict", "quiz"), "lbcore.show.questions"),
     **dict.fromkeys(("removal", "slots_moved"), "lbcore.show.slots"),
     **dict.fromkeys(("HATCHES", "PALETTE", "figure", "finish"), "lbcore.show.style"),
@@ -52,7 +54,7 @@ _WHERE = {
 __all__ = [
     "HATCHES", "PALETTE", "Span", "bars", "bill", "bucket", "explore", "figure", "finish", "fleet", "header",
     "hearsay", "hello_bytes", "hello_map", "inspector", "lines", "machine_steps", "packet", "packet_steps",
-    "predict", "quiz", "removal", "slots_moved", "source", "table", "verifier_steps",
+    "predict", "quiz", "removal", "slots_moved", "source", "stacked", "table", "verifier_steps",
 ]  # fmt: skip
 
 

@@ -30,7 +30,9 @@ def bars(
     for i, (name, values) in enumerate(series.items()):
         places = np.arange(len(groups)) + width * (i - (len(series) - 1) / 2)
         drawn = ax.bar(places, values, 0.9 * width, label=name, hatch=HATCHES[i % len(HATCHES)])
-        ax.bar_label(drawn, [f"{value:.2g}" for value in values], fontsize=8, padding=1)
+        ax.bar_label(
+            drawn, [f"{value:,.0f}" if value >= 10 else f"{value:.2g}" for value in values], fontsize=8, padding=1
+        )
     ax.set(xlabel=x_label, ylabel=y_label)
     ax.set_xticks(range(len(groups)), groups)
     ax.margins(y=0.1)

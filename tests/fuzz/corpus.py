@@ -10,7 +10,7 @@ from random import Random
 from tests.l4.corpus import frames
 
 FOLDER = Path(__file__).parent / "corpus"
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "lbcore/l4/examples"
 STREAMS = ("opening", "proxy_protocol", "tls_hello")
 
 
@@ -33,7 +33,7 @@ def seeds(name: str) -> list[bytes]:
     if name == "core":
         made += list(of_packets(Random(1)))
     elif name == "config":
-        made += [file.read_bytes() for file in sorted(EXAMPLES.glob("l4-*.toml"))]
+        made += [file.read_bytes() for file in sorted(EXAMPLES.glob("*.toml"))]
     elif name == "quic":
         made += [
             first + bytes([8, kind << 6]) + bytes(range(8)) for first in (b"\x40", b"\xe0\0\0\0\1") for kind in range(4)

@@ -17,8 +17,8 @@ from lbcore.l4.config_file import File, parse
 from lbcore.l4.relay import Limits, Listener, Options, Pool, Route, Target, Timeouts, file
 from lbcore.l4.relay.file import RelayFile
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
-EXAMPLE = (EXAMPLES / "l4-relay.toml").read_text()
+EXAMPLES = Path(__file__).parents[3] / "lbcore/l4/examples"
+EXAMPLE = (EXAMPLES / "relay.toml").read_text()
 RIGHT = """\
 [relay]
 seed = 5
@@ -99,7 +99,7 @@ def test_the_examples_are_right_and_have_every_key() -> None:
     for keys in (file.RELAY, file.LIMITS, file.TIMEOUTS, file.LISTENER, file.ROUTE, file.POOL, file.TARGET):
         for key in keys:
             assert re.search(rf"^\s*(\w+ = .*)?({key} = |\[+relay\.(\w+\.)?{key}\])", EXAMPLE, re.M), key
-    assert isinstance(config_file.read(EXAMPLES / "l4-balancer.toml"), File)
+    assert isinstance(config_file.read(EXAMPLES / "balancer.toml"), File)
 
 
 def test_defaults_of_the_example_are_those_of_the_options() -> None:
@@ -134,7 +134,7 @@ WRONG = {
     "a network that is none": ("10.0.0.0/8", "10.0.0.1/8", 7, "wanted networks such as"),
     "a name in capitals": ("api.example", "API.example", 10, "route[1].names is 'API.example', wanted lower case"),
     "a name twice": ('name = "api.v2"', 'name = "web"', 32, "relay.pool[2].name is 'web', wanted a name of its own"),
-    "no such picker": ('name = "web"', 'name = "web"\npicker = "magleft"', 20, "one of maglev, ring, rendezvous"),
+    "no such picker": ('name = "web"', 'name = "web"\npicker = "magleft"', 20, "did you mean maglev?"),
     "no such version": ("send_proxy = 2", "send_proxy = 3", 20, "relay.pool[1].send_proxy is 3, wanted 0 to 2"),
     "no such extra": ('["crc32c"]', '["crc32"]', 21, "did you mean crc32c?"),
     "extras of version 1": ("send_proxy = 2", "send_proxy = 1", 21, "proxy_extras is ['crc32c'], wanted with"),
