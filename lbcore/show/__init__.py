@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lbcore.measure.table import table
     from lbcore.show.bar_chart import bars
+    from lbcore.show.bill_chart import bill
+    from lbcore.show.bucket_chart import bucket
     from lbcore.show.curves import lines
     from lbcore.show.explorer import explore
     from lbcore.show.fates import fleet
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _WHERE = {
     "table": "lbcore.measure.table",
     "bars": "lbcore.show.bar_chart",
+    "bill": "lbcore.show.bill_chart",
+    "bucket": "lbcore.show.bucket_chart",
     "explore": "lbcore.show.explorer",
     "fleet": "lbcore.show.fates",
     "inspector": "lbcore.show.packet_inspector",
@@ -48,9 +52,9 @@ _WHERE = {
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Span", "bars", "explore", "figure", "finish", "fleet", "header", "hearsay", "hello_bytes",
-    "hello_map", "inspector", "lines", "machine_steps", "packet", "packet_steps", "predict", "quiz", "removal",
-    "slots_moved", "source", "stacked", "table", "verifier_steps",
+    "HATCHES", "PALETTE", "Span", "bars", "bill", "bucket", "explore", "figure", "finish", "fleet", "header",
+    "hearsay", "hello_bytes", "hello_map", "inspector", "lines", "machine_steps", "packet", "packet_steps",
+    "predict", "quiz", "removal", "slots_moved", "source", "stacked", "table", "verifier_steps",
 ]  # fmt: skip
 
 

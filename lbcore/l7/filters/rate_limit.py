@@ -129,7 +129,7 @@ class RateLimit(Filter):
         self, options: RateLimitOptions, clock: Callable[[], float] = time.monotonic, store: Store | None = None
     ) -> None:
         self._options = options
-        self._store = store or _store(options, clock)
+        self._store = _store(options, clock) if store is None else store  # one that is empty is false
         self._name = options.name.lower().encode() if options.by == "header" else options.name.encode()
         self._find = {
             "client": self._client, "route": _route, "header": self._header, "cookie": self._cookie,
