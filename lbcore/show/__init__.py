@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lbcore.measure.table import table
-    from lbcore.show.bar_chart import bars
+    from lbcore.show.bar_chart import bars, stacked
     from lbcore.show.curves import lines
     from lbcore.show.explorer import explore
     from lbcore.show.fates import fleet
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "table": "lbcore.measure.table",
-    "bars": "lbcore.show.bar_chart",
+    **dict.fromkeys(("bars", "stacked"), "lbcore.show.bar_chart"),
     "explore": "lbcore.show.explorer",
     "fleet": "lbcore.show.fates",
     "inspector": "lbcore.show.packet_inspector",
@@ -48,7 +48,7 @@ _WHERE = {
 __all__ = [
     "HATCHES", "PALETTE", "Span", "bars", "explore", "figure", "finish", "fleet", "header", "hearsay", "hello_bytes",
     "hello_map", "inspector", "lines", "machine_steps", "packet", "packet_steps", "predict", "quiz", "removal",
-    "slots_moved", "source", "table", "verifier_steps",
+    "slots_moved", "source", "stacked", "table", "verifier_steps",
 ]  # fmt: skip
 
 
