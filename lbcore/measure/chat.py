@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
+from lbcore.l7.limits import Limits
 from lbcore.l7.websocket import new_key, proof
-from lbcore.measure.counted import Reply, ask
-from lbcore.testbed import callers, smallest
+from lbcore.measure.counted import Reply, ask, front, pool, route, serving
+from lbcore.testbed import aside, callers, smallest
 from lbcore.testbed.smallest import Address
 
 UPGRADE = ("connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13")
@@ -56,30 +60,57 @@ class Chat:
             await writer.drain()
 
 
-async def polling(door: Address, session: str, polls: int) -> list[int]:
-    """Begin a session, then look at it so many times; the status of each look."""
-    async with callers.calling(door) as (reader, writer):
-        await ask(reader, writer, f"POST /open/{session}", ("content-length: 0",))
-        return [(await ask(reader, writer, f"GET /poll/{session}")).status for _ in range(polls)]
+@asynccontextmanager
+async def servers(count: int = 4, limits: Limits | None = None, **options: Any) -> AsyncIterator[Address]:
+    """So many of them behind a proxy; its address. options: those of `PoolOptions`."""
+    rooms = [Chat(f"chat-{i}") for i in range(count)]
+    async with serving(*rooms):
+        behind = pool("chat", [room.address for room in rooms], **options)
+        async with front(route("chat", behind), limits=limits) as door:
+            yield door
 
 
-async def websocket(door: Address, *lines: str) -> tuple[Reply, list[str]]:
+def polling(polls: int, **options: Any) -> list[int]:
+    """Begin a session, then look at it so many times; the status of each look. options: of the pool."""
+
+    async def client() -> list[int]:
+        async with servers(**options) as door, callers.calling(door) as (reader, writer):
+            await ask(reader, writer, "POST /open/alice")
+            return [(await ask(reader, writer, "GET /poll/alice")).status for _ in range(polls)]
+
+    return aside.run(client())
+
+
+def websocket(*lines: str, **options: Any) -> tuple[Reply, list[str]]:
     """Upgrade, then say these lines: the answer to the upgrade, and what was heard of each line."""
-    async with callers.calling(door) as (reader, writer):
-        reply = await ask(reader, writer, "GET /chat", (*UPGRADE, f"sec-websocket-key: {new_key().decode()}"))
-        heard = []
-        for line in lines if reply.status == 101 else ():
-            writer.write(f"{line}\n".encode())
-            heard.append((await reader.readline()).decode().strip())
-        return reply, heard
+
+    async def client() -> tuple[Reply, list[str]]:
+        async with servers(**options) as door, callers.calling(door) as (reader, writer):
+            reply = await ask(reader, writer, "GET /chat", upgrade())
+            heard = []
+            for line in lines:
+                writer.write(f"{line}\n".encode())
+                heard.append((await reader.readline()).decode().strip())
+            return reply, heard
+
+    return aside.run(client())
 
 
-async def quiet(door: Address, seconds: float) -> bool:
-    """Upgrade and say nothing: is the connection still open after so long?"""
-    async with callers.calling(door) as (reader, writer):
-        await ask(reader, writer, "GET /chat", (*UPGRADE, f"sec-websocket-key: {new_key().decode()}"))
-        try:
-            async with asyncio.timeout(seconds):
-                return bool(await reader.read(1))
-        except TimeoutError:
-            return True
+def outlives(silence: float, *, idle: float) -> bool:
+    """Is a WebSocket on which nothing is said still open after so many seconds? idle: the proxy's idle timeout."""
+
+    async def client() -> bool:
+        async with servers(1, Limits(idle_time=idle)) as door, callers.calling(door) as (reader, writer):
+            await ask(reader, writer, "GET /chat", upgrade())
+            try:
+                async with asyncio.timeout(silence):
+                    return bool(await reader.read(1))
+            except TimeoutError:
+                return True
+
+    return aside.run(client())
+
+
+def upgrade() -> tuple[str, ...]:
+    """The fields of a request for a WebSocket."""
+    return (*UPGRADE, f"sec-websocket-key: {new_key().decode()}")

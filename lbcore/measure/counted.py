@@ -15,11 +15,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, NamedTuple, Protocol
 
 from lbcore.l7.filters.filter import Filter
+from lbcore.l7.limits import Limits
 from lbcore.l7.match import MatchOptions, match
+from lbcore.l7.message import Headers, Peer, Request
 from lbcore.l7.pool import Pool
 from lbcore.l7.pools.options import BackendOptions, PoolOptions
-from lbcore.l7.router import Route
-from lbcore.testbed import callers, smallest
+from lbcore.l7.proxy import Proxy
+from lbcore.l7.router import Route, Router
+from lbcore.testbed import aside, callers, smallest
 from lbcore.testbed.smallest import Address
 
 Fault = Literal["", "busy", "dies"]
@@ -123,3 +126,28 @@ async def ask(reader: StreamReader, writer: StreamWriter, asked: str, fields: Se
 def route(name: str, to: Pool, *filters: Filter, **conditions: Any) -> Route:
     """A route to one pool. conditions: those of `MatchOptions`."""
     return Route(name, match(MatchOptions(**conditions)), lambda request: to, filters)
+
+
+@asynccontextmanager
+async def front(*routes: Route, limits: Limits | None = None) -> AsyncIterator[Address]:
+    """A proxy with these routes; its address."""
+    async with Proxy(Router(routes), limits) as proxy:
+        yield await proxy.listen("127.0.0.1")
+
+
+def once(*filters: Filter, asked: str = "GET /", fields: Sequence[str] = ()) -> tuple[Reply, Counting]:
+    """One request through a proxy with these filters: the answer, and the backend that gave it."""
+
+    async def through() -> tuple[Reply, Counting]:
+        backend = Counting("one")
+        async with serving(backend), front(route("all", pool("all", [backend.address]), *filters)) as door:
+            (reply,) = await talk(door, asked, fields=fields)
+        return reply, backend
+
+    return aside.run(through())
+
+
+def get(path: str, host: str = "shop.example", **fields: str) -> Request:
+    """A request as a router sees it, without any socket."""
+    headers = Headers((name.encode(), value.encode()) for name, value in fields.items())
+    return Request(b"GET", path.encode(), host.encode(), b"http", headers, Peer("192.0.2.1", 1024))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lbcore.measure.table import table
     from lbcore.show.bar_chart import bars, stacked
+    from lbcore.show.canary import canary_funnel, canary_histogram, canary_shares
     from lbcore.show.curves import lines
     from lbcore.show.explorer import explore
     from lbcore.show.fates import fleet
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "table": "lbcore.measure.table",
     **dict.fromkeys(("bars", "stacked"), "lbcore.show.bar_chart"),
+    **dict.fromkeys(("canary_funnel", "canary_histogram", "canary_shares"), "lbcore.show.canary"),
     "explore": "lbcore.show.explorer",
     "fleet": "lbcore.show.fates",
     "inspector": "lbcore.show.packet_inspector",
@@ -46,9 +48,10 @@ _WHERE = {
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Span", "bars", "explore", "figure", "finish", "fleet", "header", "hearsay", "hello_bytes",
-    "hello_map", "inspector", "lines", "machine_steps", "packet", "packet_steps", "predict", "quiz", "removal",
-    "slots_moved", "source", "stacked", "table", "verifier_steps",
+    "HATCHES", "PALETTE", "Span", "bars", "canary_funnel", "canary_histogram", "canary_shares", "explore", "figure",
+    "finish", "fleet", "header", "hearsay", "hello_bytes", "hello_map", "inspector", "lines", "machine_steps",
+    "packet", "packet_steps", "predict", "quiz", "removal", "slots_moved", "source", "stacked", "table",
+    "verifier_steps",
 ]  # fmt: skip
 
 
