@@ -43,7 +43,7 @@ from lbcore.measure import chat, counted, double_order, head_reading, pool_sizes
 #
 # [Chapter 01](01-what-each-layer-sees.ipynb) had two small models. Now the real things: the relay of
 # [chapter 08](08-peeking-without-opening.ipynb), and the proxy of this book. `/api` and `/video` are served by two
-# backends each. Forty clients ask for a mix of both, five requests on a connection.
+# backends each. Eighty clients ask for a mix of both, five requests on a connection.
 
 # %%
 show.predict(
@@ -264,8 +264,8 @@ f"no pool: {costs[0].cpu / costs[32].cpu:.1f} times the processor time; half a p
 # round trip, and more with TLS.) The curve has no best point but a knee: as many as are in use at once. Beyond it
 # connections cost the backend memory and buy nothing. Below it you pay quietly: nothing fails, everything is dearer.
 # nginx kept none by default until version 1.29.7
-# ([documentation](https://nginx.org/en/docs/http/ngx_http_upstream_module.html#keepalive)). Many slow
-# layer 7 tiers of folklore were this one line.
+# ([documentation](https://nginx.org/en/docs/http/ngx_http_upstream_module.html#keepalive)). If a layer 7
+# tier seems slow, look there first.
 #
 # A kept connection has a trap: the backend may close it while we send. That race is ordinary, so a request that fails
 # on a *reused* connection is sent again on a new one. Only if it may be sent twice. Hold that thought.

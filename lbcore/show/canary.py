@@ -16,7 +16,7 @@ CANARIES = 2000
 
 
 def canary_shares(weight: float, per_draw: int, requests: int, *, seed: int = 1) -> npt.NDArray[np.float64]:
-    """float64[2000]: share of `requests` on the canary. weight: the share wanted. per_draw: requests that one decides."""
+    """float64[2000]: share of `requests` on the canary. weight: the wanted one. per_draw: requests that one decides."""
     draws = max(1, requests // per_draw)
     return np.asarray(np.random.default_rng(seed).binomial(draws, weight, CANARIES) / draws)
 
