@@ -31,6 +31,7 @@ from lbcore import measure, show
 from lbcore.l7 import split, websocket
 from lbcore.l7.exchange import Exchange
 from lbcore.l7.filters.filter import Filter
+from lbcore.l7.match import FieldOptions
 from lbcore.l7.pool import Pool
 from lbcore.l7.pools import retry
 from lbcore.l7.pools.options import StickySourceOptions
@@ -123,7 +124,7 @@ show.source(Exchange.begin)
 
 # %% [markdown]
 # A *filter* is one concern: authentication, limits, a cache. Filters are layers of an onion. Let two of them note
-# what they are told, and one more answer by itself.
+# what they are told.
 
 
 # %%
@@ -218,6 +219,16 @@ show.table(found, ("path", "first match", "longest prefix"))
 
 # %%
 {order: [route.name for route in router.unreachable()] for order, router in orders.items()}
+
+# %% [markdown]
+# Conditions on the host and on headers work the same way, and a route takes a request only if all of them hold.
+# A wildcard takes the names below it, and not the name itself.
+
+# %%
+version_2 = counted.route("canary", nobody, headers=(FieldOptions(name="x-version", value="2"),))
+router = Router([version_2, counted.route("regional", nobody, hosts=("*.shop.example",)), *friday])
+asked = [counted.get("/", **{"x-version": "2"}), counted.get("/", "de.shop.example"), counted.get("/")]
+[router.find(one).name for one in asked]
 
 # %% [markdown]
 # Two traps remain. The first: `%2e` is a dot. A router that compares what the client wrote, in front of a backend that
