@@ -11,7 +11,7 @@ WORDS = {"x_label": "balancer", "y_label": "requests (%)", "title": "half are wr
 
 def test_a_stack_wants_a_value_for_each_group() -> None:
     assert show.stacked(["a", "b"], {"right": [1, 2], "wrong": [2, 1]}, **WORDS)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="shape"):
         show.stacked(["a", "b"], {"right": [1, 2, 3]}, **WORDS)
 
 
