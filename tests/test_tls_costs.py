@@ -69,4 +69,4 @@ def test_the_bills_title_names_its_largest_part():
 
 def test_bars_of_different_parts_are_refused():
     with pytest.raises(ValueError, match="wanted the same in all"):
-        show.stacked({"": {"a": {"x": 1}, "b": {"y": 1}}}, x_label="x", y_label="y", title="t", alt="a")
+        show.parts({"": {"a": {"x": 1}, "b": {"y": 1}}}, x_label="x", y_label="y", title="t", alt="a")

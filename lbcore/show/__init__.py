@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lbcore.measure.table import table
-    from lbcore.show.bar_chart import bars
+    from lbcore.show.bar_chart import bars, stacked
     from lbcore.show.bill_chart import bill
     from lbcore.show.bucket_chart import bucket
+    from lbcore.show.canary import canary_funnel, canary_histogram, canary_shares
     from lbcore.show.curves import lines
     from lbcore.show.explorer import explore
     from lbcore.show.fates import fleet
@@ -22,17 +23,18 @@ if TYPE_CHECKING:
     from lbcore.show.packet_diagram import Span, packet
     from lbcore.show.packet_inspector import inspector
     from lbcore.show.packet_walk import packet_steps
+    from lbcore.show.parts_chart import parts
     from lbcore.show.questions import predict, quiz
     from lbcore.show.slots import removal, slots_moved
-    from lbcore.show.stacked_chart import stacked
     from lbcore.show.style import HATCHES, PALETTE, figure, finish
     from lbcore.show.verifier_stepper import verifier_steps
 
 _WHERE = {
     "table": "lbcore.measure.table",
-    "bars": "lbcore.show.bar_chart",
+    **dict.fromkeys(("bars", "stacked"), "lbcore.show.bar_chart"),
     "bill": "lbcore.show.bill_chart",
     "bucket": "lbcore.show.bucket_chart",
+    **dict.fromkeys(("canary_funnel", "canary_histogram", "canary_shares"), "lbcore.show.canary"),
     "explore": "lbcore.show.explorer",
     "fleet": "lbcore.show.fates",
     "inspector": "lbcore.show.packet_inspector",
@@ -45,16 +47,17 @@ _WHERE = {
     **dict.fromkeys(("hello_bytes", "hello_map"), "lbcore.show.first_flight"),
     "lines": "lbcore.show.curves",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
-    "stacked": "lbcore.show.stacked_chart",
+    "parts": "lbcore.show.parts_chart",
     **dict.fromkeys(("predict", "quiz"), "lbcore.show.questions"),
     **dict.fromkeys(("removal", "slots_moved"), "lbcore.show.slots"),
     **dict.fromkeys(("HATCHES", "PALETTE", "figure", "finish"), "lbcore.show.style"),
 }
 
 __all__ = [
-    "HATCHES", "PALETTE", "Span", "bars", "bill", "bucket", "explore", "figure", "finish", "fleet", "header",
-    "hearsay", "hello_bytes", "hello_map", "inspector", "lines", "machine_steps", "packet", "packet_steps",
-    "predict", "quiz", "removal", "slots_moved", "source", "stacked", "table", "verifier_steps",
+    "HATCHES", "PALETTE", "Span", "bars", "bill", "bucket", "canary_funnel", "canary_histogram", "canary_shares",
+    "explore", "figure", "finish", "fleet", "header", "hearsay", "hello_bytes", "hello_map", "inspector", "lines",
+    "machine_steps", "packet", "packet_steps", "parts", "predict", "quiz", "removal", "slots_moved", "source",
+    "stacked", "table", "verifier_steps",
 ]  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Bars side by side: a few designs under a few conditions.
 
-Rule of this file: groups along x, a bar for each series in each group, its value on top.
+Rule of this file: groups along x; a bar for each series in each group, or one bar of all of them.
 """
 
 from __future__ import annotations
@@ -38,4 +38,29 @@ def bars(
     ax.margins(y=0.1)
     ax.grid(False, axis="x")
     ax.legend(frameon=False, loc="best")
+    return finish(fig, title=title, alt=alt)
+
+
+def stacked(
+    groups: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    *,
+    x_label: str,
+    y_label: str,
+    title: str,
+    alt: str,
+) -> Picture:
+    """A finished figure: one bar for each of `groups`, made of a part for each of `series`; the first is at the bottom.
+
+    ValueError when a label, the title or the alt text is missing, or a series has not one value for each group.
+    """
+    fig, ax = figure()
+    floor = np.zeros(len(groups))
+    for i, (name, values) in enumerate(series.items()):
+        ax.bar(range(len(groups)), values, 0.7, bottom=floor, label=name, hatch=HATCHES[i % len(HATCHES)])
+        floor += values
+    ax.set(xlabel=x_label, ylabel=y_label)
+    ax.set_xticks(range(len(groups)), groups)
+    ax.grid(False, axis="x")
+    fig.legend(loc="outside upper right", ncols=len(series), frameon=False)
     return finish(fig, title=title, alt=alt)

@@ -12,20 +12,20 @@ from lbcore.show.style import HATCHES, Picture, figure, finish
 Panels = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
-def stacked(panels: Panels, *, x_label: str, y_label: str, title: str, alt: str) -> Picture:
+def parts(panels: Panels, *, x_label: str, y_label: str, title: str, alt: str) -> Picture:
     """A finished figure of `panels` (condition: {design: {part: value}}). Each panel has a scale of its own.
 
     ValueError when a label, the title or the alt text is missing, or the designs have not the same parts.
     """
     bars = [bar for panel in panels.values() for bar in panel.values()]
-    parts = list(bars[0])
-    if odd := next((bar for bar in bars if list(bar) != parts), None):
-        raise ValueError(f"a bar has the parts {list(odd)}, another {parts}; wanted the same in all")
+    names = list(bars[0])
+    if odd := next((bar for bar in bars if list(bar) != names), None):
+        raise ValueError(f"a bar has the parts {list(odd)}, another {names}; wanted the same in all")
     tallest = max(len(panel) for panel in panels.values())
     fig, axes = figure(1, len(panels), width=7.2, height=1.5 + 0.36 * tallest, sharey=True, squeeze=False)
     for column, (ax, (condition, panel)) in enumerate(zip(axes[0], panels.items(), strict=True)):
         sums = [0.0] * len(panel)
-        for number, part in enumerate(parts):
+        for number, part in enumerate(names):
             values = [bar[part] for bar in panel.values()]
             drawn = ax.barh(list(panel), values, 0.7, left=sums, label=part, hatch=HATCHES[number % len(HATCHES)])
             sums = [below + value for below, value in zip(sums, values, strict=True)]
@@ -38,5 +38,5 @@ def stacked(panels: Panels, *, x_label: str, y_label: str, title: str, alt: str)
         ax.locator_params(axis="x", nbins=3)
     axes[0][0].invert_yaxis()
     handles, labels = axes[0][0].get_legend_handles_labels()
-    fig.legend(handles, labels, frameon=False, loc="outside lower center", ncols=len(parts))
+    fig.legend(handles, labels, frameon=False, loc="outside lower center", ncols=len(names))
     return finish(fig, title=title, alt=alt)
