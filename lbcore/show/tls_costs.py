@@ -11,7 +11,7 @@ from lbcore.measure.table import Table
 from lbcore.measure.tls_placement import Cost
 from lbcore.show.bar_chart import bars
 from lbcore.show.curves import lines
-from lbcore.show.parts_chart import parts
+from lbcore.show.parts_chart import parts as chart_of_parts
 from lbcore.show.style import Picture
 from lbcore.sim.round_trips import first_byte
 from lbcore.sim.tls_bill import BYTES, FULL, RESUMED, Prices, bill
@@ -119,7 +119,7 @@ def places(costs: Mapping[str, Sequence[Cost]], loads: Sequence[str]) -> Picture
         load: {mode: {"proxy": each[number].proxy, "backend": each[number].backend} for mode, each in costs.items()}
         for number, load in enumerate(loads)
     }
-    return parts(
+    return chart_of_parts(
         panels,
         x_label="CPU time (µs a request)",
         y_label="where TLS ends",
@@ -138,7 +138,7 @@ def bill_of(prices: Mapping[str, Prices], key: str, requests: float, size: float
         panel[name] = {part: parts[part] for part in (FULL, RESUMED, BYTES)}
     largest = max(panel[key], key=panel[key].__getitem__)
     said = {part: f"{value:.0f} µs" for part, value in panel[key].items()}
-    return parts(
+    return chart_of_parts(
         {"": panel},
         x_label="CPU time where TLS ends (µs a request)",
         y_label="certificate's key",

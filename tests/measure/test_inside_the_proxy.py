@@ -51,7 +51,7 @@ def test_a_storm_is_the_sum_of_a_geometric_series(failing: float, attempts: int)
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_a_budget_bounds_it(failing: float, budget: float) -> None:
-    assert retry_storm.load(failing, budget=budget, requests=500) <= 1 + budget
+    assert retry_storm.load(failing, budget=budget, requests=500) <= 1 + budget + 1e-9  # of rounding
 
 
 def test_polling_misses_its_session_and_a_websocket_does_not() -> None:
