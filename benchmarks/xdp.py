@@ -64,7 +64,7 @@ class Row(NamedTuple):
         pairs = [(ours - nothing, theirs - nothing) for ours, theirs, nothing in rounds]
         if min(median(ours for ours, _ in pairs), median(theirs for _, theirs in pairs)) < SMALL:
             return None
-        return median(ours / theirs for ours, theirs in pairs)
+        return median(ours / theirs for ours, theirs in pairs if theirs)
 
 
 def measure_ladder(rounds: int, repeat: int, seconds: float) -> tuple[list[Row], dict[str, tuple[Size, Size]]]:

@@ -21,8 +21,8 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from lbcore.l7 import config
 from lbcore.l7.config import BadConfig, File
@@ -94,10 +94,10 @@ async def serve(path: str, file: File) -> bool:
     def end() -> None:
         (at_once if asked.is_set() else asked).set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end)
-    loop.add_signal_handler(signal.SIGHUP, again.set)
-    async with Service(path, file) as service:
+    async with (
+        Service(path, file) as service,
+        noted({signal.SIGINT: end, signal.SIGTERM: end, signal.SIGHUP: again.set}),
+    ):
         for listener in service.listeners:
             print(line(listener.options, listener.address), flush=True)
         if service.admin is not None:
@@ -115,6 +115,21 @@ async def serve(path: str, file: File) -> bool:
         draining.cancel()
         print("ended" if done else "ended: what was under way has been cut off", flush=True)
         return done
+
+
+@asynccontextmanager
+async def noted(handlers: dict[signal.Signals, Callable[[], None]]) -> AsyncIterator[None]:
+    """These are called when the signals come; afterwards the signals do what they did before."""
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in handlers}
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number, handler_before in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler_before)
 
 
 async def _reload(reload: Callable[[], Awaitable[str]], again: asyncio.Event) -> None:

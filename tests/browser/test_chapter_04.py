@@ -14,7 +14,7 @@ BookPage = Callable[[str], Book]
 
 def test_a_packet_walks_there_and_back(book_page: BookPage) -> None:
     book = book_page(NAME)
-    output = book.cell("show.packet_steps(nat").locator(".jp-OutputArea")
+    output = book.cell('show.packet_steps(walks["nat"]').locator(".jp-OutputArea")
     output.scroll_into_view_if_needed()
     expect(output.get_by_text("3 of 8: balancer, out.")).to_be_visible()
     expect(output.get_by_text("the tcp checksum, repaired (RFC 1624)")).to_be_visible()

@@ -25,7 +25,8 @@ ALLOWED = ("198.18.5.0/24", "2001:db8:bad:1::/64")
 def frame(source, flags=tcp.SYN):
     six = ":" in source
     at, to = (f"[{source}]", f"[{VIP6}]") if six else (source, VIP4)
-    return tcp_frame(source=f"{at}:40000", destination=f"{to}:80", flags=flags)
+    ours = "02:00:00:00:00:aa"  # where a configuration of the corpus says whose frames are taken
+    return tcp_frame(source=f"{at}:40000", destination=f"{to}:80", flags=flags, destination_mac=ours)
 
 
 def refuses(source):

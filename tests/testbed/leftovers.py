@@ -70,7 +70,14 @@ def _target(number: str) -> str:
 
 
 def _children() -> list[str]:
-    return " ".join(path.read_text() for path in Path("/proc/self/task").glob("*/children")).split()
+    return " ".join(_read(path) for path in Path("/proc/self/task").glob("*/children")).split()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""  # the thread has ended meanwhile
 
 
 def until(fine: Callable[[], object], timeout: float = 10.0) -> bool:
