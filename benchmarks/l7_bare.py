@@ -6,10 +6,10 @@ import asyncio
 import ssl
 import sys
 
-from lbcore.l7.pool import Backend, Pool
-from lbcore.l7.proxy import Proxy, run
-from lbcore.l7.router import Route, Router
-from lbcore.l7.tls import KeyPair, Terminator, TlsOptions
+from lbcore.l7.engine.proxy import Proxy, run
+from lbcore.l7.front.tls import KeyPair, Terminator, TlsOptions
+from lbcore.l7.pools.pool import Backend, Pool
+from lbcore.l7.routing.router import Route, Router
 
 
 async def main(backend: int, folder: str, plain: int, tls: int, h2: int) -> None:

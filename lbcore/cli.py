@@ -8,7 +8,7 @@ import sys
 COMMANDS = {
     "doctor": ("lbcore.testbed.doctor", "what this machine can do, and why not the rest"),
     "l4": ("lbcore.l4.command", "run an L4 load balancer from a configuration file"),
-    "proxy": ("lbcore.l7.command", "run an HTTP proxy from a configuration file"),
+    "proxy": ("lbcore.l7.program.command", "run an HTTP proxy from a configuration file"),
     "contents": ("lbcore.readme", "write the table of chapters into README.md"),
     "notebooks": ("lbcore.notebooks", "build or check the notebooks from their sources"),
 }

@@ -28,14 +28,15 @@
 import numpy as np
 
 from lbcore import measure, show
-from lbcore.l7 import split, websocket
-from lbcore.l7.exchange import Exchange
+from lbcore.l7 import websocket
+from lbcore.l7.engine.exchange import Exchange
 from lbcore.l7.filters.filter import Filter
-from lbcore.l7.match import FieldOptions
-from lbcore.l7.pool import Pool
 from lbcore.l7.pools import retry
 from lbcore.l7.pools.options import StickySourceOptions
-from lbcore.l7.router import Router
+from lbcore.l7.pools.pool import Pool
+from lbcore.l7.routing import split
+from lbcore.l7.routing.match import FieldOptions
+from lbcore.l7.routing.router import Router
 from lbcore.l7.target import STRICT, normal
 from lbcore.measure import chat, counted, double_order, head_reading, pool_sizes, retry_storm, right_pool
 

@@ -27,8 +27,6 @@ import sqlite3
 import numpy as np
 
 from lbcore import show
-from lbcore.l7 import gateway as rest
-from lbcore.l7 import grpc
 from lbcore.l7.cache.key import key
 from lbcore.l7.filters.cache import Cache, CacheOptions
 from lbcore.l7.filters.headers import Changes, HeaderChanges, HeadersOptions
@@ -39,6 +37,8 @@ from lbcore.l7.filters.rewrite import Rewrite, RewriteOptions
 from lbcore.l7.filters.security_headers import SecurityHeaders, SecurityHeadersOptions
 from lbcore.l7.filters.waf import Waf, WafOptions
 from lbcore.l7.message import Headers, Response
+from lbcore.l7.rpc import gateway as rest
+from lbcore.l7.rpc import grpc
 from lbcore.measure import gateway_live as live
 from lbcore.measure import gateway_prices as prices
 from lbcore.measure.gateway_prices import Passage, request

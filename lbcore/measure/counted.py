@@ -14,14 +14,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, NamedTuple, Protocol
 
+from lbcore.l7.engine.proxy import Proxy
 from lbcore.l7.filters.filter import Filter
 from lbcore.l7.limits import Limits
-from lbcore.l7.match import MatchOptions, match
 from lbcore.l7.message import Headers, Peer, Request
-from lbcore.l7.pool import Pool
 from lbcore.l7.pools.options import BackendOptions, PoolOptions
-from lbcore.l7.proxy import Proxy
-from lbcore.l7.router import Route, Router
+from lbcore.l7.pools.pool import Pool
+from lbcore.l7.routing.match import MatchOptions, match
+from lbcore.l7.routing.router import Route, Router
 from lbcore.testbed import aside, callers, smallest
 from lbcore.testbed.smallest import Address
 

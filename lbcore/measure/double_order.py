@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from lbcore.l7.message import Request
-from lbcore.l7.pool import Backend, Pool, Result
+from lbcore.l7.pools.pool import Backend, Pool, Result
 from lbcore.measure.counted import Counting, front, pool, route, serving, talk
 from lbcore.testbed import aside, smallest
 

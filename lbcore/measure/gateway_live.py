@@ -16,11 +16,11 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
 from typing import Final, NamedTuple
 
+from lbcore.l7.engine.proxy import Proxy
 from lbcore.l7.filters.filter import Filter
 from lbcore.l7.limits import Limits
-from lbcore.l7.pool import Backend, Pool
-from lbcore.l7.proxy import Proxy
-from lbcore.l7.router import Route, Router
+from lbcore.l7.pools.pool import Backend, Pool
+from lbcore.l7.routing.router import Route, Router
 from lbcore.measure.clock import Comparison
 from lbcore.testbed import aside, callers
 

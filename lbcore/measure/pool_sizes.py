@@ -10,8 +10,8 @@ import asyncio
 import time
 from typing import NamedTuple
 
-from lbcore.l7.proxy import Proxy
-from lbcore.l7.router import Router
+from lbcore.l7.engine.proxy import Proxy
+from lbcore.l7.routing.router import Router
 from lbcore.measure.counted import Counting, pool, route, serving, talk
 from lbcore.testbed import aside
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from random import Random
 
 from lbcore.l7.message import Headers, Peer, Request
-from lbcore.l7.pool import Backend, Pool, Result
 from lbcore.l7.pools.options import BackendOptions, PoolOptions
+from lbcore.l7.pools.pool import Backend, Pool, Result
 from lbcore.l7.pools.retry import RetryOptions
 
 MANY = 1e6  # retries a second: more than anybody asks for

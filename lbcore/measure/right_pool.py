@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from lbcore.l4.relay import Listener, Options, Relay, Target
 from lbcore.l4.relay import Pool as Targets
-from lbcore.l7.proxy import Proxy
-from lbcore.l7.router import Router
+from lbcore.l7.engine.proxy import Proxy
+from lbcore.l7.routing.router import Router
 from lbcore.measure.counted import Counting, pool, route, serving, talk
 from lbcore.testbed import aside
 from lbcore.testbed.smallest import Address

@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from lbcore.l7.pool import Pool
+from lbcore.l7.engine.proxy import Proxy
 from lbcore.l7.pools.options import BackendOptions, PoolOptions
-from lbcore.l7.proxy import Proxy
-from lbcore.l7.router import Route, Router
+from lbcore.l7.pools.pool import Pool
+from lbcore.l7.routing.router import Route, Router
 from lbcore.testbed import shops
 from lbcore.testbed.session_stores import Memory, Sqlite, Store
 from lbcore.testbed.shops import Answer, Browser, Shop

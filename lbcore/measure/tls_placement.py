@@ -27,9 +27,9 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any, NamedTuple, cast
 
 from lbcore.l4 import relay
-from lbcore.l7.pool import Backend, Pool, Timeouts
-from lbcore.l7.proxy import Proxy, run
-from lbcore.l7.router import Route, Router
+from lbcore.l7.engine.proxy import Proxy, run
+from lbcore.l7.pools.pool import Backend, Pool, Timeouts
+from lbcore.l7.routing.router import Route, Router
 from lbcore.testbed.tls_memory import NAME, Identity, only
 
 SECONDS = 20.0

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from lbcore.l7.engine.proxy import Proxy, run
 from lbcore.l7.filters.filter import Filter
 from lbcore.l7.limits import Limits
-from lbcore.l7.pool import Backend, Pool, Timeouts
-from lbcore.l7.proxy import Proxy, run
-from lbcore.l7.router import Route, Router
+from lbcore.l7.pools.pool import Backend, Pool, Timeouts
+from lbcore.l7.routing.router import Route, Router
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"

@@ -18,7 +18,7 @@ from typing import ClassVar
 import pytest
 
 from lbcore import cli
-from lbcore.l7 import command
+from lbcore.l7.program import command
 from tests.l7.test_config import RIGHT
 
 PATIENCE = 60.0

@@ -11,9 +11,9 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbcore.l7.config import BadConfig, File, parse
-from lbcore.l7.options import Config, ListenOptions
-from lbcore.l7.reference import keys, table
+from lbcore.l7.config.document import BadConfig, File, parse
+from lbcore.l7.config.options import Config, ListenOptions
+from lbcore.l7.config.reference import keys, table
 
 RIGHT = """\
 always = ["seen"]                       # line 1

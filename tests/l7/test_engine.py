@@ -17,7 +17,7 @@ from lbcore.l7.errors import Malformed
 from lbcore.l7.filters.filter import Exchange, Filter
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Response, text
-from lbcore.l7.pool import Timeouts
+from lbcore.l7.pools.pool import Timeouts
 from tests.l7.live import OK, Seen, Talk, answering, backend, get, proxying, read_request, say, together
 
 QUICK = Limits(head_time=0.3, idle_time=0.4, linger=0.3)

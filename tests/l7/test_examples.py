@@ -10,8 +10,8 @@ import pytest
 import yaml
 from google.protobuf.json_format import ParseError
 
-from lbcore.l7 import config
 from lbcore.l7.clinic import EXAMPLES
+from lbcore.l7.config import document
 from tests import needs
 from tests.l7 import envoy, nginx
 
@@ -39,7 +39,7 @@ def test_each_case_is_there_in_all_forms() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_ours_is_right(case: str, folder: Path) -> None:
-    file = config.parse(text(case, "lbcore.toml").encode(), case)
+    file = document.parse(text(case, "lbcore.toml").encode(), case)
     assert file.warnings == ()
     assert all(listen.address == "127.0.0.1" for listen in file.config.listen)
 

@@ -12,14 +12,14 @@ import httpx
 import pytest
 import trustme
 
+from lbcore.l7.engine.proxy import Proxy
 from lbcore.l7.filters.filter import Filter
-from lbcore.l7.gate import PassthroughOptions
+from lbcore.l7.front.gate import PassthroughOptions
+from lbcore.l7.front.tls import BackendTlsOptions, Terminator, TlsOptions, backend_context
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import text
-from lbcore.l7.pool import Backend, Pool
-from lbcore.l7.proxy import Proxy
-from lbcore.l7.router import Route, Router
-from lbcore.l7.tls import BackendTlsOptions, Terminator, TlsOptions, backend_context
+from lbcore.l7.pools.pool import Backend, Pool
+from lbcore.l7.routing.router import Route, Router
 from tests.l7.live import OK, answering, backend, together
 from tests.l7.test_tls import Shop
 from tests.wire.test_tls_hello import openssl_hello

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcore.l7 import gateway
-from lbcore.l7 import grpc as ours
 from lbcore.l7.errors import Malformed
 from lbcore.l7.filters.filter import Filter
-from lbcore.l7.gateway import Call, Field, Gateway, GatewayOptions
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, text
-from lbcore.l7.pool import Timeouts
+from lbcore.l7.pools.pool import Timeouts
+from lbcore.l7.rpc import gateway
+from lbcore.l7.rpc import grpc as ours
+from lbcore.l7.rpc.gateway import Call, Field, Gateway, GatewayOptions
 from tests.l7.http2.live import client, head, proxying
 from tests.l7.live import PATIENCE
 

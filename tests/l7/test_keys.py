@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcore.l7 import key_source
 from lbcore.l7.filters.jwt import Jwt, JwtOptions
-from lbcore.l7.keys import LARGEST, MOST, read_set
 from lbcore.l7.message import Response
+from lbcore.l7.secrets import key_source
+from lbcore.l7.secrets.keys import LARGEST, MOST, read_set
 from tests.l7.fakes import FakeExchange, request
 from tests.l7.filters.test_jwt import EC, NOW, OTHER_RSA, RSA, SAID, Clock, jwk
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcore.l7.match import FieldOptions, MatchOptions, match
 from lbcore.l7.message import Headers, Peer, Request
-from lbcore.l7.router import Route, Router
+from lbcore.l7.routing.match import FieldOptions, MatchOptions, match
+from lbcore.l7.routing.router import Route, Router
 
 
 def request(target: str = "/", host: str = "shop.example", method: str = "GET", *lines: tuple[str, str]) -> Request:

@@ -14,10 +14,10 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbcore.l7.admin import ORDER, Refused, find, number, told_by
-from lbcore.l7.admin import Call as AdminCall
 from lbcore.l7.message import Headers, Peer, Request
-from lbcore.l7.service import Service
+from lbcore.l7.program.admin import ORDER, Refused, find, number, told_by
+from lbcore.l7.program.admin import Call as AdminCall
+from lbcore.l7.program.service import Service
 from lbcore.wire.proxy_protocol import Header, Inet, encode
 from tests.l7.live import PATIENCE, Seen, Talk, answering, backend, get, read_request, say, together
 

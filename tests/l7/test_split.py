@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcore.l7.message import Headers, Peer, Request
-from lbcore.l7.pool import Backend, Pool
 from lbcore.l7.pools.key import hashed
 from lbcore.l7.pools.options import HashOptions
-from lbcore.l7.split import by_chance, by_key
+from lbcore.l7.pools.pool import Backend, Pool
+from lbcore.l7.routing.split import by_chance, by_key
 
 
 def pools(count: int) -> list[Pool]:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import trustme
 
-from lbcore.l7.tls import BackendTlsOptions, Certificate, KeyPair, Terminator, TlsOptions, backend_context
+from lbcore.l7.front.tls import BackendTlsOptions, Certificate, KeyPair, Terminator, TlsOptions, backend_context
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 

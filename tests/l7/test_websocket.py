@@ -17,7 +17,7 @@ from lbcore.l7 import websocket
 from lbcore.l7.errors import Malformed
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers
-from lbcore.l7.pool import Timeouts
+from lbcore.l7.pools.pool import Timeouts
 from tests.l7.http2.live import chain, client, head, proxying
 from tests.l7.live import OK, Seen, answering, backend, get, say, together
 

@@ -6,8 +6,8 @@ import jwt
 import pytest
 
 from lbcore.l7.message import Headers, Peer, Request, Response
-from lbcore.l7.pool import Backend, Pool
 from lbcore.l7.pools.options import BackendOptions, PoolOptions, StickyCookieOptions
+from lbcore.l7.pools.pool import Backend, Pool
 from lbcore.labs import stateless
 from lbcore.labs.answers import stateless as answers
 from lbcore.labs.judge import Verdict

@@ -4,7 +4,7 @@ import ssl
 
 import pytest
 
-from lbcore.l7.tls import KeyPair, Terminator, TlsOptions
+from lbcore.l7.front.tls import KeyPair, Terminator, TlsOptions
 from lbcore.labs import tls_bill
 from lbcore.labs.answers import tls_bill as answers
 from lbcore.labs.judge import Verdict

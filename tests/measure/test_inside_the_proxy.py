@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from lbcore import show
 from lbcore.l7.message import Request
-from lbcore.l7.pool import Pool
 from lbcore.l7.pools.options import StickySourceOptions
+from lbcore.l7.pools.pool import Pool
 from lbcore.measure import chat, counted, double_order, head_reading, pool_sizes, retry_storm, right_pool
 
 

@@ -28,12 +28,12 @@ from typing import Final
 
 import msgspec
 
-from lbcore.l7 import passwords
 from lbcore.l7.field import legal, name_of
 from lbcore.l7.filters.authorization import Several, challenge, credentials, quotable, two_answers
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.filters.forwarded import spellings
 from lbcore.l7.message import Request, Response, text
+from lbcore.l7.secrets import passwords
 
 CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 LONGEST: Final = 1024
@@ -46,7 +46,7 @@ class BasicOptions(
     """Who may pass. Users by `users` or `users_file`, or both."""
 
     users: dict[str, str] = {}
-    """Name to hash, as `python -m lbcore.l7.passwords` prints it."""
+    """Name to hash, as `python -m lbcore.l7.secrets.passwords` prints it."""
     users_file: str = ""
     """A file with a line `name:hash` for each user; empty lines and those that begin with # say nothing."""
     realm: str = "restricted"

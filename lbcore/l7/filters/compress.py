@@ -30,7 +30,7 @@ from typing import Any, Final, Literal
 import brotli
 import msgspec
 
-from lbcore.l7.accept_encoding import choose
+from lbcore.l7.filters.accept_encoding import choose
 from lbcore.l7.filters.cors import add_vary
 from lbcore.l7.filters.filter import Exchange, Filter
 from lbcore.l7.message import Headers, Response, Transform

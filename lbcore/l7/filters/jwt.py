@@ -30,13 +30,13 @@ from typing import Any, Final
 import jwt
 import msgspec
 
-from lbcore.l7 import key_source, keys
 from lbcore.l7.field import legal, name_of
 from lbcore.l7.filters.authorization import Several, challenge, credentials, quotable, two_answers
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.filters.forwarded import spellings
-from lbcore.l7.key_ring import KeyRing
 from lbcore.l7.message import Response
+from lbcore.l7.secrets import key_source, keys
+from lbcore.l7.secrets.key_ring import KeyRing
 
 CLAIMS: Final = "claims"
 """Key of `exchange.notes`: what the token says, a dict that is not to be changed."""

@@ -23,7 +23,7 @@ from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Request, Response
 
 if TYPE_CHECKING:
-    from lbcore.l7.sides import Carried
+    from lbcore.l7.engine.sides import Carried
 
 
 class BackendConnection(ResponseReader, asyncio.Protocol):

@@ -27,8 +27,8 @@ from lbcore.l7.http1.responses import BODILESS
 from lbcore.l7.message import Headers, Peer, Request, Response, text
 
 if TYPE_CHECKING:
-    from lbcore.l7.exchange import Exchange
-    from lbcore.l7.proxy import Proxy
+    from lbcore.l7.engine.exchange import Exchange
+    from lbcore.l7.engine.proxy import Proxy
 
 
 class ClientConnection(RequestReader, asyncio.Protocol):

@@ -29,7 +29,7 @@ from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Request
 
 if TYPE_CHECKING:
-    from lbcore.l7.sides import Carried
+    from lbcore.l7.engine.sides import Carried
 
 SILENCE = 1.0  # seconds without a byte on a connection that is waited for, until it is not trusted any more
 MOST = 1000  # streams of ours at once, whatever a backend allows

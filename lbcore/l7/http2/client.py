@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from lbcore.l7 import grpc, websocket
+from lbcore.l7 import websocket
 from lbcore.l7.errors import Malformed
 from lbcore.l7.http2 import limits, translate
 from lbcore.l7.http2.connection import Stream
@@ -23,10 +23,11 @@ from lbcore.l7.http2.hpack import Line
 from lbcore.l7.http2.limits import Http2Limits
 from lbcore.l7.http2.wire import Wire
 from lbcore.l7.message import Headers, Peer, Request, Response, text
+from lbcore.l7.rpc import grpc
 
 if TYPE_CHECKING:
-    from lbcore.l7.exchange import Exchange
-    from lbcore.l7.proxy import Proxy
+    from lbcore.l7.engine.exchange import Exchange
+    from lbcore.l7.engine.proxy import Proxy
 
 EARLY = 8  # 1xx that wait for a client who does not read; more are of no use to it
 BODILESS = frozenset((204, 205, 304))

@@ -18,8 +18,8 @@ from lbcore.l7.http2.backend import BackendConnection, BackendStream
 from lbcore.l7.limits import Limits
 
 if TYPE_CHECKING:
-    from lbcore.l7.pool import Backend, Pool
-    from lbcore.l7.sides import Carried
+    from lbcore.l7.engine.sides import Carried
+    from lbcore.l7.pools.pool import Backend, Pool
 
 
 class Seat:

@@ -22,11 +22,12 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from lbcore.l7 import grpc, websocket
+from lbcore.l7 import websocket
 from lbcore.l7.errors import Malformed
 from lbcore.l7.http2.hpack import Line
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Peer, Request, Response
+from lbcore.l7.rpc import grpc
 
 NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")  # a token in lower case: RFC 9110 5.6.2, RFC 9113 8.2.1
 VALUE: Final = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")

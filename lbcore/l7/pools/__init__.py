@@ -1,7 +1,8 @@
-"""What a pool is made of, one idea a file; `lbcore.l7.pool` puts them together.
+"""What a pool is made of, one idea a file.
 
 | file | its idea | time | sockets |
 |---|---|---|---|
+| pool | puts all of the following together | given | no |
 | options | all that a pool is told | - | no |
 | checks | what options have in common | - | no |
 | backend | one server, and how an attempt at it ended | - | no |

@@ -19,9 +19,9 @@ import ssl
 import time
 from collections.abc import Callable
 
-from lbcore.l7.pool import Backend, Pool
 from lbcore.l7.pools.health import Health
 from lbcore.l7.pools.options import GrpcProbeOptions
+from lbcore.l7.pools.pool import Backend, Pool
 from lbcore.l7.pools.probes import probe_of
 
 PIECE = 65536  # bytes read at once

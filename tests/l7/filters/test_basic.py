@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbcore.l7 import passwords
 from lbcore.l7.filters.basic import Basic, BasicOptions
 from lbcore.l7.message import Response
+from lbcore.l7.secrets import passwords
 from tests.l7.fakes import FakeExchange, request
 
 CHEAP = passwords.hashed("pässword:with colon".encode(), cost=10)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcore.l7.accept_encoding import choose, weights
+from lbcore.l7.filters.accept_encoding import choose, weights
 from lbcore.l7.filters.compress import Compress, CompressOptions
 from lbcore.l7.message import Headers, Response
 from tests.l7.fakes import FakeExchange, request

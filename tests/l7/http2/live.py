@@ -10,10 +10,10 @@ import h2.config
 import h2.connection
 import h2.events
 
+from lbcore.l7.engine.proxy import Proxy
 from lbcore.l7.limits import Limits
-from lbcore.l7.pool import Backend, Pool, Timeouts
-from lbcore.l7.proxy import Proxy
-from lbcore.l7.router import Route, Router
+from lbcore.l7.pools.pool import Backend, Pool, Timeouts
+from lbcore.l7.routing.router import Route, Router
 
 PATIENCE = 30.0
 

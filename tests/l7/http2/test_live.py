@@ -14,7 +14,7 @@ import pytest
 from lbcore.l7.filters.filter import Filter
 from lbcore.l7.http2 import frames
 from lbcore.l7.limits import Limits
-from lbcore.l7.pool import Timeouts
+from lbcore.l7.pools.pool import Timeouts
 from tests.l7.http2.live import chain, client, head, program, proxying
 from tests.l7.live import OK, Seen, answering, backend, read_request, together
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcore.l7 import grpc
 from lbcore.l7.errors import Malformed
 from lbcore.l7.http1 import writer
 from lbcore.l7.http2 import translate
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Peer, Request, Response
+from lbcore.l7.rpc import grpc
 
 GET = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a.example"), (b":path", b"/x?y=1")]
 POST = [(b":method", b"POST"), *GET[1:]]

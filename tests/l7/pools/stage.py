@@ -6,8 +6,8 @@ from random import Random
 from typing import Any
 
 from lbcore.l7.message import Headers, Peer, Request
-from lbcore.l7.pool import Backend, Pool, Result
 from lbcore.l7.pools.options import BackendOptions, PoolOptions
+from lbcore.l7.pools.pool import Backend, Pool, Result
 
 GOOD = Result(200, "", 0.01, True)
 RESET = Result(0, "reset", 0.01, True)

@@ -13,7 +13,6 @@ import grpc
 import pytest
 import trustme
 
-from lbcore.l7.pool import Backend, Pool
 from lbcore.l7.pools.checker import Checker, check
 from lbcore.l7.pools.health import Health
 from lbcore.l7.pools.options import (
@@ -24,6 +23,7 @@ from lbcore.l7.pools.options import (
     PoolOptions,
     TcpProbeOptions,
 )
+from lbcore.l7.pools.pool import Backend, Pool
 from tests.l7.pools.stage import a_request
 
 HOST = "127.0.0.1"

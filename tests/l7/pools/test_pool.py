@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbcore.l7.pool import ACTIVE, DOWN, DRAINING, Backend, Pool, Result, Timeouts
 from lbcore.l7.pools.breaker import CLOSED, HALF_OPEN, OPEN
 from lbcore.l7.pools.health import Health
 from lbcore.l7.pools.options import (
@@ -22,6 +21,7 @@ from lbcore.l7.pools.options import (
     SlowStartOptions,
     StickySourceOptions,
 )
+from lbcore.l7.pools.pool import ACTIVE, DOWN, DRAINING, Backend, Pool, Result, Timeouts
 from tests.l7.pools.stage import (
     GOOD,
     REFUSED,

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from lbcore.balance.chooser import CHOOSERS, WITHOUT_WEIGHTS
-from lbcore.l7.pool import ACTIVE, DOWN, DRAINING, Backend, Pool, Result
 from lbcore.l7.pools.options import (
     BreakerOptions,
     HealthOptions,
@@ -17,6 +16,7 @@ from lbcore.l7.pools.options import (
     SlowStartOptions,
     StickySourceOptions,
 )
+from lbcore.l7.pools.pool import ACTIVE, DOWN, DRAINING, Backend, Pool, Result
 from tests.l7.pools.stage import GOOD, REFUSED, RESET, Clock, a_request, options
 
 FALL, RISE, IN_ROW, EJECTION = 2, 2, 3, 20.0

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcore.l7.pool import DOWN, Result
 from lbcore.l7.pools.options import HedgeOptions, RetryOptions
+from lbcore.l7.pools.pool import DOWN, Result
 from lbcore.l7.pools.retry import Budget
 from lbcore.l7.pools.window import Window
 from tests.l7.pools.stage import REFUSED, RESET, Clock, a_pool, a_request

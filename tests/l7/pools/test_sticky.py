@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcore.l7.message import Response
-from lbcore.l7.pool import ACTIVE, DOWN, DRAINING, Pool
 from lbcore.l7.pools.options import (
     HealthOptions,
     OutlierOptions,
@@ -19,6 +18,7 @@ from lbcore.l7.pools.options import (
     StickyHeaderOptions,
     StickySourceOptions,
 )
+from lbcore.l7.pools.pool import ACTIVE, DOWN, DRAINING, Pool
 from lbcore.l7.pools.sticky_cookie import keys_of, token
 from lbcore.l7.pools.sticky_table import TableSticky
 from tests.l7.pools.stage import RESET, Clock, a_pool, a_request, attempt, options

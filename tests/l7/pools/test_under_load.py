@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from lbcore.l7.pool import Pool
+from lbcore.l7.engine.proxy import Proxy
 from lbcore.l7.pools.options import (
     BackendOptions,
     OutlierOptions,
@@ -16,8 +16,8 @@ from lbcore.l7.pools.options import (
     RetryOptions,
     StickyCookieOptions,
 )
-from lbcore.l7.proxy import Proxy
-from lbcore.l7.router import Route, Router
+from lbcore.l7.pools.pool import Pool
+from lbcore.l7.routing.router import Route, Router
 from tests.l7.live import backend, read_request, together
 
 CLIENTS, REQUESTS = 8, 60

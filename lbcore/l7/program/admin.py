@@ -30,17 +30,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from lbcore import __version__
+from lbcore.l7.config.options import AdminOptions
+from lbcore.l7.engine.proxy import Proxy
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.filters.metrics import ESCAPES, exposition
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Request, Response, text
-from lbcore.l7.options import AdminOptions
-from lbcore.l7.pool import ACTIVE, DOWN, Backend, Pool
-from lbcore.l7.proxy import Proxy
-from lbcore.l7.router import Route, Router
+from lbcore.l7.pools.pool import ACTIVE, DOWN, Backend, Pool
+from lbcore.l7.routing.router import Route, Router
 
 if TYPE_CHECKING:
-    from lbcore.l7.service import Service
+    from lbcore.l7.program.service import Service
 
 ORDER: Final = b"x-lbcore-admin"
 LIMITS: Final = Limits(connections=64, body=4096, head_time=5.0, idle_time=10.0)

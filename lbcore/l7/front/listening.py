@@ -27,16 +27,16 @@ from typing import Final
 
 from lbcore.l4.relay import sockets
 from lbcore.l4.relay.side import Side, relay
-from lbcore.l7.arrivals import Arrival
-from lbcore.l7.gate import peek
+from lbcore.l7.config.options import ListenOptions, authority
+from lbcore.l7.engine.proxy import Proxy
+from lbcore.l7.front.arrivals import Arrival
+from lbcore.l7.front.gate import peek
+from lbcore.l7.front.tls import Terminator
 from lbcore.l7.http1.client import ClientConnection as Http1
 from lbcore.l7.http2.client import ClientConnection as Http2
-from lbcore.l7.match import covers, name_of
 from lbcore.l7.message import Headers, Peer, Request
-from lbcore.l7.options import ListenOptions, authority
-from lbcore.l7.pool import Pool, Result
-from lbcore.l7.proxy import Proxy
-from lbcore.l7.tls import Terminator
+from lbcore.l7.pools.pool import Pool, Result
+from lbcore.l7.routing.match import covers, name_of
 from lbcore.l7.trust import Trust, networks_of
 from lbcore.wire import proxy_protocol
 from lbcore.wire.errors import Incomplete, Malformed

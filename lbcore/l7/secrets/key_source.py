@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from lbcore.l7.keys import LARGEST
+from lbcore.l7.secrets.keys import LARGEST
 
 PATIENCE: Final = 5.0
 """Seconds for the whole of it."""

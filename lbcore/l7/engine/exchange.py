@@ -34,13 +34,13 @@ from typing import TYPE_CHECKING, Any
 
 from lbcore.l7.errors import Malformed
 from lbcore.l7.message import Headers, Request, Response, Transform, text
-from lbcore.l7.pool import Backend, Pool, Result
+from lbcore.l7.pools.pool import Backend, Pool, Result
 from lbcore.l7.target import BadTarget, normal
 
 if TYPE_CHECKING:
+    from lbcore.l7.engine.proxy import Proxy
+    from lbcore.l7.engine.sides import BackendSide, ClientSide
     from lbcore.l7.filters.filter import Filter
-    from lbcore.l7.proxy import Proxy
-    from lbcore.l7.sides import BackendSide, ClientSide
 
 REFUSED = frozenset((b"CONNECT", b"TRACE"))
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2

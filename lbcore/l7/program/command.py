@@ -24,9 +24,9 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from lbcore.l7 import config
-from lbcore.l7.config import BadConfig, File
-from lbcore.l7.options import Config, ListenOptions, LogOptions
+from lbcore.l7.config import document
+from lbcore.l7.config.document import BadConfig, File
+from lbcore.l7.config.options import Config, ListenOptions, LogOptions
 
 REFUSED, WRONG = 1, 2
 
@@ -39,14 +39,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--keys", action="store_true", help="print every key that may stand in a file")
     arguments = parser.parse_args(argv)
     if arguments.keys:
-        from lbcore.l7.reference import keys, table
+        from lbcore.l7.config.reference import keys, table
 
         print(table(keys(Config)))
         return 0
     if arguments.config is None:
         parser.error("wanted CONFIG.toml")
     try:
-        file = config.read(arguments.config)
+        file = document.read(arguments.config)
         for warning in file.warnings:
             print(f"{warning} (warning)", file=sys.stderr)
         if arguments.check:
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
             print(f"{arguments.config}: right")
             return 0
         with logs(file.config.log):
-            from lbcore.l7.proxy import run
+            from lbcore.l7.engine.proxy import run
 
             return 0 if run(serve(arguments.config, file)) else REFUSED
     except BadConfig as error:
@@ -85,7 +85,7 @@ def line(listen: ListenOptions, address: str = "") -> str:
 
 async def serve(path: str, file: File) -> bool:
     """Until a signal; did all that was under way come to its end? OSError, ValueError."""
-    from lbcore.l7.service import Service
+    from lbcore.l7.program.service import Service
 
     loop = asyncio.get_running_loop()
     asked, at_once = asyncio.Event(), asyncio.Event()

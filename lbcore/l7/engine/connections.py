@@ -20,7 +20,7 @@ from lbcore.l7.http2.shared import Seat, Shared
 from lbcore.l7.limits import Limits
 
 if TYPE_CHECKING:
-    from lbcore.l7.pool import Backend, Pool
+    from lbcore.l7.pools.pool import Backend, Pool
 
 
 class Connections:

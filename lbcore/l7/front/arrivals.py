@@ -15,7 +15,7 @@ from lbcore.l7.http1.client import ClientConnection as Http1
 from lbcore.l7.http2.client import ClientConnection as Http2
 
 if TYPE_CHECKING:
-    from lbcore.l7.proxy import Proxy
+    from lbcore.l7.engine.proxy import Proxy
 
 
 class Client(Protocol):

@@ -19,20 +19,20 @@ from collections.abc import Coroutine, Sequence
 from time import monotonic
 from typing import Any
 
-from lbcore.l7.arrivals import Arrival, Client
-from lbcore.l7.connections import Connections
-from lbcore.l7.exchange import Exchange
-from lbcore.l7.fetch import Fetched
-from lbcore.l7.gate import Gate, PassthroughOptions
+from lbcore.l7.engine.connections import Connections
+from lbcore.l7.engine.exchange import Exchange
+from lbcore.l7.engine.fetch import Fetched
+from lbcore.l7.engine.sides import ClientSide
+from lbcore.l7.front.arrivals import Arrival, Client
+from lbcore.l7.front.gate import Gate, PassthroughOptions
+from lbcore.l7.front.tls import Terminator
 from lbcore.l7.http1 import scan
 from lbcore.l7.http1.scan import Scratch
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Peer, Request, Response
-from lbcore.l7.pool import Pool
-from lbcore.l7.router import Router
-from lbcore.l7.sides import ClientSide
+from lbcore.l7.pools.pool import Pool
+from lbcore.l7.routing.router import Router
 from lbcore.l7.target import STRICT, Rules
-from lbcore.l7.tls import Terminator
 
 log = logging.getLogger("lbcore.l7")
 TICK = 0.1  # seconds between two looks at the deadlines

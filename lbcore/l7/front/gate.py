@@ -29,7 +29,7 @@ import msgspec
 from lbcore.l4.relay.router import Router
 from lbcore.l4.relay.side import Side, relay
 from lbcore.l4.relay.sockets import EXHAUSTED
-from lbcore.l7.tls import Terminator
+from lbcore.l7.front.tls import Terminator
 from lbcore.wire import tls_hello
 from lbcore.wire.errors import Incomplete, Malformed
 from lbcore.wire.tls_hello import ClientHello

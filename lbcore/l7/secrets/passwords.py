@@ -10,7 +10,7 @@ Traps
 - Checking is slow on purpose (ln=14: some 40 ms and 16 MiB), so never on an event loop, never without a limit.
 - Equal or not is asked in constant time.
 
-`python -m lbcore.l7.passwords` asks for a password and prints its line.
+`python -m lbcore.l7.secrets.passwords` asks for a password and prints its line.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 LINE: Final = re.compile(
     r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{43,86})"
 )
-FORM: Final = "$scrypt$ln=14,r=8,p=1$SALT$HASH, as python -m lbcore.l7.passwords prints it"
+FORM: Final = "$scrypt$ln=14,r=8,p=1$SALT$HASH, as python -m lbcore.l7.secrets.passwords prints it"
 
 
 class Hash(NamedTuple):

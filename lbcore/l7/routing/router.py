@@ -30,9 +30,9 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from lbcore.l7.filters.filter import Filter
-from lbcore.l7.match import LONGEST_NAME, Match, Test, covers, host_of
 from lbcore.l7.message import Request
-from lbcore.l7.pool import Pool
+from lbcore.l7.pools.pool import Pool
+from lbcore.l7.routing.match import LONGEST_NAME, Match, Test, covers, host_of
 
 ORDERS: Final = ("first", "longest")
 SLASH: Final = ord("/")

@@ -22,7 +22,7 @@ from random import random
 from typing import Final
 
 from lbcore.l7.message import Request
-from lbcore.l7.pool import Pool
+from lbcore.l7.pools.pool import Pool
 
 
 def by_chance(

@@ -13,18 +13,18 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lbcore.l7.config.options import Config, PoolSection, RouteOptions
 from lbcore.l7.filters import make
 from lbcore.l7.filters.cache import Cache
 from lbcore.l7.filters.filter import Filter
 from lbcore.l7.filters.metrics import Metrics
-from lbcore.l7.match import match
+from lbcore.l7.front.tls import backend_context
 from lbcore.l7.message import Request
-from lbcore.l7.options import Config, PoolSection, RouteOptions
-from lbcore.l7.pool import Pool
 from lbcore.l7.pools.key import hashed
-from lbcore.l7.router import Route, Router
-from lbcore.l7.split import by_chance, by_key
-from lbcore.l7.tls import backend_context
+from lbcore.l7.pools.pool import Pool
+from lbcore.l7.routing.match import match
+from lbcore.l7.routing.router import Route, Router
+from lbcore.l7.routing.split import by_chance, by_key
 
 Choose = Callable[[Request], Pool | None]
 

@@ -8,7 +8,7 @@ an "and" of "or"s, and "or" of whole conditions is two routes.
 
     hosts     "shop.example" itself; "*.shop.example": all below, at any depth, and not shop.example. No port: the
               same site on another port is the same site. A dot at the end changes nothing (RFC 1034, 3.1).
-    path      exactly this, once it is normal (see `lbcore.l7.router`)
+    path      exactly this, once it is normal (see `lbcore.l7.routing.router`)
     prefix    this path and all below it, by whole segments: "/api" takes /api and /api/v1, not /apiary
     regex     the whole path, from end to end
     grpc      "pkg.Service" or "pkg.Service/Method": its path, POST, and a gRPC content type (gRPC over HTTP/2)

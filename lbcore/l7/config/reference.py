@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import inspect as types
 
-from lbcore.l7.toml_struct import in_words
+from lbcore.l7.config.toml_struct import in_words
 
 
 class Key(NamedTuple):

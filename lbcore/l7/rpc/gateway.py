@@ -19,10 +19,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from lbcore.l7 import grpc
 from lbcore.l7.errors import Malformed
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.message import Headers, Request, Response, text
+from lbcore.l7.rpc import grpc
 
 Kind = Literal["string", "int64", "bool", "double"]
 TYPES: Final[dict[Kind, type]] = {"string": str, "int64": int, "bool": bool, "double": float}

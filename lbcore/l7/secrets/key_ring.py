@@ -19,7 +19,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from lbcore.l7.keys import Key, read_set
+from lbcore.l7.secrets.keys import Key, read_set
 
 log = logging.getLogger(__name__)
 WITHOUT_NAME: Final = 4

@@ -32,15 +32,23 @@ from typing import Any, Final, NamedTuple
 from msgspec.structs import replace
 
 from lbcore.l4.toml_lines import Place
+from lbcore.l7.config.options import (
+    AdminOptions,
+    Config,
+    ListenOptions,
+    PassOptions,
+    PoolSection,
+    RouteOptions,
+    ShareOptions,
+)
+from lbcore.l7.config.toml_struct import BadConfig, Reader, lookup, shown, suggestion, written
 from lbcore.l7.filters import FILTERS, make
 from lbcore.l7.filters.metrics import MetricsOptions
-from lbcore.l7.match import match
-from lbcore.l7.options import AdminOptions, Config, ListenOptions, PassOptions, PoolSection, RouteOptions, ShareOptions
-from lbcore.l7.pool import Pool
-from lbcore.l7.router import Route, Router
+from lbcore.l7.front.tls import BackendTlsOptions, Terminator, TlsOptions, backend_context
+from lbcore.l7.pools.pool import Pool
+from lbcore.l7.routing.match import match
+from lbcore.l7.routing.router import Route, Router
 from lbcore.l7.target import BadTarget, Rules, normal
-from lbcore.l7.tls import BackendTlsOptions, Terminator, TlsOptions, backend_context
-from lbcore.l7.toml_struct import BadConfig, Reader, lookup, shown, suggestion, written
 
 __all__ = ["BadConfig", "Config", "File", "parse", "read"]
 

@@ -16,11 +16,11 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from lbcore.l7.filters import AnyOptions
+from lbcore.l7.front.tls import BackendTlsOptions, TlsOptions
 from lbcore.l7.limits import Limits
-from lbcore.l7.match import MatchOptions, name_of
 from lbcore.l7.pools.options import BackendOptions, HashOptions, PoolOptions
+from lbcore.l7.routing.match import MatchOptions, name_of
 from lbcore.l7.target import STRICT, Rules
-from lbcore.l7.tls import BackendTlsOptions, TlsOptions
 from lbcore.l7.trust import networks_of
 
 Port = Annotated[int, Meta(ge=0, le=65535)]

@@ -25,16 +25,16 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lbcore.l7 import config
-from lbcore.l7.admin import Endpoint
-from lbcore.l7.assemble import Parts, Reached, assemble
-from lbcore.l7.config import File
-from lbcore.l7.listening import Listener, opened
-from lbcore.l7.options import Config, ListenOptions
-from lbcore.l7.pool import Pool
+from lbcore.l7.config import document
+from lbcore.l7.config.document import File
+from lbcore.l7.config.options import Config, ListenOptions
+from lbcore.l7.engine.proxy import Proxy
+from lbcore.l7.front.listening import Listener, opened
+from lbcore.l7.front.tls import Terminator, TlsOptions
 from lbcore.l7.pools.checker import Checker
-from lbcore.l7.proxy import Proxy
-from lbcore.l7.tls import Terminator, TlsOptions
+from lbcore.l7.pools.pool import Pool
+from lbcore.l7.program.admin import Endpoint
+from lbcore.l7.program.assemble import Parts, Reached, assemble
 
 log = logging.getLogger("lbcore.l7")
 LOOK = 0.02  # seconds between two looks whether all is over
@@ -48,7 +48,7 @@ class Service:
 
     def __init__(self, path: str | Path, file: File | None = None) -> None:
         self.path = path
-        self.file = file or config.read(path)
+        self.file = file or document.read(path)
         self.parts = assemble(self.file.config)
         self.proxy = Proxy(self.parts.router, self.file.config.limits, self.file.config.paths)
         self.listeners: list[Listener] = []
@@ -92,7 +92,7 @@ class Service:
         """Read the file again and put it in force; why not, or empty if it is."""
         async with self._reloading:
             try:
-                await self._exchange(config.read(self.path))
+                await self._exchange(document.read(self.path))
             except (ValueError, OSError) as error:
                 self.refused = str(error)
                 log.error("not reloaded, all stays as it was: %s", error)
