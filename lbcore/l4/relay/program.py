@@ -18,6 +18,7 @@ from lbcore.l4.config import BadConfig
 from lbcore.l4.relay import console
 from lbcore.l4.relay.file import RelayFile
 from lbcore.l4.relay.relay import Relay, until_told
+from lbcore.l4.relay.signals import noted
 
 
 def serve(
@@ -33,31 +34,30 @@ def serve(
 async def _serve(
     file: RelayFile, again: Callable[[], object], show: Callable[[str], None], every: float, once: bool
 ) -> None:
-    loop, start, before = asyncio.get_running_loop(), time.monotonic(), None
+    start, before = time.monotonic(), None
     asked = asyncio.Event()
-    async with Relay(file.options) as relay:
-        for address, state in file.states.items():
-            relay.set_state(address, state)
-        loop.add_signal_handler(signal.SIGHUP, asked.set)
-        ending = asyncio.ensure_future(until_told(relay))
-        try:
-            while not ending.done():
-                hup = asyncio.ensure_future(asked.wait())
-                await asyncio.wait([ending, hup], timeout=every, return_when=asyncio.FIRST_COMPLETED)
-                hup.cancel()
-                if asked.is_set():
-                    asked.clear()
-                    file = _read_again(file, again, relay)
-                now = console.Look.at(time.monotonic() - start, relay)
-                show(console.state(relay, now, before))
-                before = now
-                if once:
-                    return
-            ending.result()
-        finally:
-            loop.remove_signal_handler(signal.SIGHUP)
-            ending.cancel()
-            await asyncio.wait([ending])
+    with noted({signal.SIGHUP: asked.set}):
+        async with Relay(file.options) as relay:
+            for address, state in file.states.items():
+                relay.set_state(address, state)
+            ending = asyncio.ensure_future(until_told(relay))
+            try:
+                while not ending.done():
+                    hup = asyncio.ensure_future(asked.wait())
+                    await asyncio.wait([ending, hup], timeout=every, return_when=asyncio.FIRST_COMPLETED)
+                    hup.cancel()
+                    if asked.is_set():
+                        asked.clear()
+                        file = _read_again(file, again, relay)
+                    now = console.Look.at(time.monotonic() - start, relay)
+                    show(console.state(relay, now, before))
+                    before = now
+                    if once:
+                        return
+                ending.result()
+            finally:
+                ending.cancel()
+                await asyncio.wait([ending])
 
 
 def _read_again(file: RelayFile, again: Callable[[], object], relay: Relay) -> RelayFile:

@@ -22,6 +22,7 @@ from lbcore.l4.relay.counters import Counters
 from lbcore.l4.relay.limits import Room
 from lbcore.l4.relay.options import BadOptions, Listener, Options, endpoint
 from lbcore.l4.relay.pools import groups
+from lbcore.l4.relay.signals import noted
 from lbcore.l4.relay.tcp import Tcp
 from lbcore.l4.relay.udp import Udp
 
@@ -131,16 +132,12 @@ async def _run(options: Options, started: Callable[[Relay], None]) -> None:
 
 async def until_told(relay: Relay, ready: Callable[[], None] = lambda: None) -> None:
     """Wait for SIGINT or SIGTERM, then drain; a second one ends it at once. `ready` is called when they are heard."""
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def asked() -> None:
         (hurry if stop.is_set() else stop).set()
 
-    for number in signals:
-        loop.add_signal_handler(number, asked)
-    try:
+    with noted({signal.SIGINT: asked, signal.SIGTERM: asked}):
         ready()
         await relay.until_stopped(stop)
         draining = asyncio.ensure_future(relay.drain())
@@ -149,6 +146,3 @@ async def until_told(relay: Relay, ready: Callable[[], None] = lambda: None) -> 
         for task in (draining, hurrying):
             task.cancel()
         await asyncio.wait([draining, hurrying])
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)

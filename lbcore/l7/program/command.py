@@ -21,9 +21,10 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
+from lbcore.l4.relay.signals import noted
 from lbcore.l7.config import document
 from lbcore.l7.config.document import BadConfig, File
 from lbcore.l7.config.options import Config, ListenOptions, LogOptions
@@ -94,42 +95,25 @@ async def serve(path: str, file: File) -> bool:
     def end() -> None:
         (at_once if asked.is_set() else asked).set()
 
-    async with (
-        Service(path, file) as service,
-        noted({signal.SIGINT: end, signal.SIGTERM: end, signal.SIGHUP: again.set}),
-    ):
-        for listener in service.listeners:
-            print(line(listener.options, listener.address), flush=True)
-        if service.admin is not None:
-            print(f"admin http://{service.admin.address}/", flush=True)
-        reloading = loop.create_task(_reload(service.reload, again))
-        try:
-            await asked.wait()
-        finally:
-            reloading.cancel()
-        draining = loop.create_task(service.drain())
-        waiting = loop.create_task(at_once.wait())
-        await asyncio.wait([draining, waiting], return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        done = draining.done() and draining.result()
-        draining.cancel()
-        print("ended" if done else "ended: what was under way has been cut off", flush=True)
-        return done
-
-
-@asynccontextmanager
-async def noted(handlers: dict[signal.Signals, Callable[[], None]]) -> AsyncIterator[None]:
-    """These are called when the signals come; afterwards the signals do what they did before."""
-    loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in handlers}
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
-    try:
-        yield
-    finally:
-        for number, handler_before in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler_before)
+    with noted({signal.SIGINT: end, signal.SIGTERM: end, signal.SIGHUP: again.set}):
+        async with Service(path, file) as service:
+            for listener in service.listeners:
+                print(line(listener.options, listener.address), flush=True)
+            if service.admin is not None:
+                print(f"admin http://{service.admin.address}/", flush=True)
+            reloading = loop.create_task(_reload(service.reload, again))
+            try:
+                await asked.wait()
+            finally:
+                reloading.cancel()
+            draining = loop.create_task(service.drain())
+            waiting = loop.create_task(at_once.wait())
+            await asyncio.wait([draining, waiting], return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            done = draining.done() and draining.result()
+            draining.cancel()
+            print("ended" if done else "ended: what was under way has been cut off", flush=True)
+            return done
 
 
 async def _reload(reload: Callable[[], Awaitable[str]], again: asyncio.Event) -> None:
