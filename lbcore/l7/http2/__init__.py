@@ -2,8 +2,13 @@
 
     hpack        header blocks and the table that both ends remember (RFC 7541)
     frames       nine bytes of header, and what they announce
-    limits       what a connection may cost
-    connection   either end, without sockets: streams, windows, faults, goodbyes
+    limits       how much of everything a connection may have
+    patience     what frames cost a peer, and work brings it
+    windows      flow control
+    settings     what each end says about itself
+    stream       one stream: what it has to send, what it keeps
+    handlers     what each kind of frame does
+    connection   either end, without sockets: frames in and out, streams, faults, goodbyes
     translate    header blocks as requests and responses, strictly
     wire         a connection on a transport of asyncio
     client, backend, shared

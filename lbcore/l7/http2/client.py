@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from lbcore.l7 import websocket
 from lbcore.l7.errors import Malformed
-from lbcore.l7.http2 import limits, translate
-from lbcore.l7.http2.connection import Stream
+from lbcore.l7.http2 import patience, translate
 from lbcore.l7.http2.frames import Code, Fault
 from lbcore.l7.http2.hpack import Line
 from lbcore.l7.http2.limits import Http2Limits
+from lbcore.l7.http2.stream import Stream
 from lbcore.l7.http2.wire import Wire
 from lbcore.l7.message import Headers, Peer, Request, Response, text
 from lbcore.l7.rpc import grpc
@@ -266,7 +266,7 @@ class ClientConnection(Wire):
         self.proxy.refused(self.peer, wrong.status, wrong.why)
         if wrong.status == 400:
             stream.reset(Code.PROTOCOL_ERROR)
-            self.charge(limits.BAD)
+            self.charge(patience.BAD)
             return
         stream.ended_in = ended
         stream.send_head(text(wrong.status, wrong.why))

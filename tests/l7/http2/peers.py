@@ -8,9 +8,10 @@ import h2.events
 import hpack
 
 from lbcore.l7.http2 import frames
-from lbcore.l7.http2.connection import Connection, Stream
+from lbcore.l7.http2.connection import Connection
 from lbcore.l7.http2.frames import Fault
 from lbcore.l7.http2.limits import Http2Limits
+from lbcore.l7.http2.stream import Stream
 from lbcore.l7.limits import Limits
 
 GET = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/")]
