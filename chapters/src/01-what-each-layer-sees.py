@@ -32,8 +32,9 @@ from lbcore import measure, show
 from lbcore.balance.maglev import Maglev
 from lbcore.testbed import aside, flow, inspector, keep_alive, layer_costs, loopback, smallest, tls_open
 from lbcore.testbed.routes import Rule, Seen, Site
-from lbcore.wire import compose, dissect, tls_hello
+from lbcore.wire import compose, tls_hello
 from lbcore.wire.seam import view
+from lbcore.wire.summary import summary
 
 # %% [markdown]
 # ## Two recordings
@@ -54,7 +55,7 @@ http.frames_origin
 # %% tags=["nbval-ignore-output"]
 with tls_open.key_log() as secrets:
     https = loopback.capture_http(**request, tls=True, frames=True)
-show.table([(i + 1, dissect.summary(frame)) for i, frame in enumerate(https.frames)], ("packet", "HTTPS, on the wire"))
+show.table([(i + 1, summary(frame)) for i, frame in enumerate(https.frames)], ("packet", "HTTPS, on the wire"))
 
 # %% [markdown]
 # Three packets before anyone has said anything: SYN, SYN+ACK, ACK, the TCP handshake. Then data, and a goodbye.

@@ -32,7 +32,8 @@ from lbcore.show.packet_walk import Page
 from lbcore.sim.exchange import exchange, totals
 from lbcore.testbed import direct
 from lbcore.wire import checksum
-from lbcore.wire.dissect import dissect, find, summary
+from lbcore.wire.dissect import dissect, find
+from lbcore.wire.summary import summary
 
 # %% [markdown]
 # ## The problem

@@ -24,7 +24,8 @@ from lbcore.l4.walk import (
 )
 from lbcore.sim.exchange import exchange, totals
 from lbcore.wire.difference import changes, labelled
-from lbcore.wire.dissect import dissect, summary
+from lbcore.wire.dissect import dissect
+from lbcore.wire.summary import summary
 
 MODES = pytest.mark.parametrize("mode", flags.NAMES)
 TUNNELS = ("ipip", "gre", "gue")

@@ -4,6 +4,8 @@ import pytest
 
 from lbcore.labs import maglev
 from lbcore.labs.answers import maglev as answers
+from lbcore.labs.judge import Case
+from lbcore.labs.maglev import counting, filling, walking, weighing
 from lbcore.labs.sandbox import plain
 from lbcore.notebooks.labs import student
 from tests.labs.notebook import cells, run_cell
@@ -90,10 +92,10 @@ def test_whole_wants_both_parts_right():
 @pytest.mark.parametrize("seed", [1, 2026])
 def test_every_known_mistake_differs_from_the_specification(seed):
     exercises = [
-        (maglev.WALK, [case for case in maglev.walk_cases(seed) if not case.group]),
-        (maglev.POPULATE, [maglev.Case(one) for one in maglev.pools(seed)]),
-        (maglev.WEIGHTED, maglev.weighted_cases(seed)),
-        (maglev.DISRUPTION, maglev.disruption_cases(seed)),
+        (walking.WALK, [case for case in walking.walk_cases(seed) if not case.group]),
+        (filling.POPULATE, [Case(one) for one in filling.pools(seed)]),
+        (weighing.WEIGHTED, weighing.weighted_cases(seed)),
+        (counting.DISRUPTION, counting.disruption_cases(seed)),
     ]
     for exercise, cases in exercises:
         rights = [exercise.expect(case.arguments).value for case in cases]
@@ -103,7 +105,7 @@ def test_every_known_mistake_differs_from_the_specification(seed):
 
 
 def test_worked_example_of_the_paper():
-    assert list(maglev.right_table(*maglev.PAPER)) == [1, 0, 1, 0, 2, 2, 0]
+    assert list(filling.right_table(*filling.PAPER)) == [1, 0, 1, 0, 2, 2, 0]
 
 
 def test_solution_passes_every_check_and_hidden_test():

@@ -6,6 +6,7 @@ from lbcore.l4.walk import Site
 from lbcore.labs import nat
 from lbcore.labs.answers import nat as answers
 from lbcore.labs.judge import Verdict
+from lbcore.labs.nat import answering, checksums, translating
 from lbcore.labs.sandbox import plain
 from lbcore.notebooks.labs import student
 from lbcore.wire.dissect import dissect
@@ -14,10 +15,10 @@ from tests.labs.notebook import cells, run_cell
 CHECK = {"update": nat.check_update, "translate": nat.check_translate, "udp": nat.check_udp, "back": nat.check_back}
 SHOW = {"update": nat.show_update, "translate": nat.show_translate, "udp": nat.show_udp, "back": nat.show_back}
 EXERCISES = {
-    "update": (nat.UPDATE, nat.update_cases),
-    "translate": (nat.TRANSLATE, nat.translate_cases),
-    "udp": (nat.UDP, nat.udp_cases),
-    "back": (nat.BACK, nat.back_cases),
+    "update": (checksums.UPDATE, checksums.update_cases),
+    "translate": (translating.TRANSLATE, translating.translate_cases),
+    "udp": (checksums.UDP, checksums.udp_cases),
+    "back": (answering.BACK, answering.back_cases),
 }
 RIGHT = [(exercise, function) for exercise, some in answers.RIGHT.items() for function in some]
 WRONG = [(exercise, function, key) for exercise, some in answers.WRONG.items() for function, key in some]
@@ -81,15 +82,15 @@ def test_the_specification_is_the_data_planes():
     """But for the Ethernet addresses, which the lab leaves alone."""
     stops = Site("nat", backend_port=8080).walk()
     arrived, left = stops[1].frame, stops[2].frame
-    assert nat.rewritten(arrived, bytes([10, 0, 0, 12]), 8080)[12:] == left[12:]
+    assert translating.rewritten(arrived, bytes([10, 0, 0, 12]), 8080)[12:] == left[12:]
     reply, back = stops[5].frame, stops[6].frame
-    assert nat.right_back(reply, {reply[26:38]: (bytes([203, 0, 113, 80]), 80)})[12:] == back[12:]
+    assert answering.right_back(reply, {reply[26:38]: (bytes([203, 0, 113, 80]), 80)})[12:] == back[12:]
 
 
 def test_whole_frames_stay_right_and_damaged_ones_stay_damaged():
-    for case in nat.translate_cases(7):
+    for case in translating.translate_cases(7):
         frame, *_ = case.arguments
-        out = nat.rewritten(*case.arguments)
+        out = translating.rewritten(*case.arguments)
         if out is not None:
             for layer, was in zip(dissect(out), dissect(frame), strict=True):
                 for field, before in zip(layer.fields, was.fields, strict=True):

@@ -13,8 +13,9 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 
 from lbcore.wire import checksum, compose, ethernet, fields, icmp, ipv4, ipv6, tcp, udp
-from lbcore.wire.dissect import MAX_LAYERS, dissect, find, summary
+from lbcore.wire.dissect import MAX_LAYERS, dissect, find
 from lbcore.wire.seam import Frame, advance, view
+from lbcore.wire.summary import summary
 from lbcore.wire.verdict import (
     BAD_HEADER_LENGTH,
     BAD_OPTION,

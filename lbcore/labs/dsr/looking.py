@@ -12,7 +12,8 @@ from lbcore.labs.dsr.plan import plan
 from lbcore.measure.table import Table
 from lbcore.testbed.capabilities import machine
 from lbcore.wire import tcp
-from lbcore.wire.dissect import dissect, summary
+from lbcore.wire.dissect import dissect
+from lbcore.wire.summary import summary
 
 KINDS = ("SYN", "SYN-ACK", "ARP question", "ARP answer", "other")
 WHERE = {

@@ -10,8 +10,8 @@ from typing import Any
 
 from lbcore.l4.walk import arriving
 from lbcore.labs.judge import Case, Exercise, Mistake, Property, Verdict, judge
-from lbcore.labs.nat import IMMUTABLE, IP_SUM, TTL, differing, word
-from lbcore.labs.nat_drawings import page
+from lbcore.labs.nat.drawings import page
+from lbcore.labs.nat.translating import IMMUTABLE, IP_SUM, TTL, differing, word
 from lbcore.show.packet_walk import Page
 from lbcore.wire import checksum, compose
 
