@@ -81,9 +81,9 @@ five
 # ## One source, two speeds
 #
 # That was plain Python: good to read, good to debug, and slow. The same function can be compiled to machine code by
-# [numba](https://numba.pydata.org). Not a second version, the same one; a later chapter compiles it a third time,
-# for the Linux kernel. First a guess, and please write it down before you go on: a guess that was written down is how
-# a number turns into something you remember.
+# [numba](https://numba.pydata.org). Not a second version, the same one; [chapter 06](06-kernel-fast-path.ipynb)
+# compiles such code a third time, for the Linux kernel. First a guess, and please write it down before you go on: a
+# guess that was written down is how a number turns into something you remember.
 
 # %%
 show.quiz(
@@ -264,17 +264,29 @@ f"{1e9 / 24e6:.0f} ns a packet"
 #     P2 --> S2
 # ```
 #
-# At each box stands a question. What can it see, and so what can it decide (chapter 01)? By which rule does it choose
-# (02)? What happens to everybody else when one choice goes away (03)? How does the answer come back, who pays for the
-# encryption, what is the client's address by then, what if a box dies? Chapters ask one question each and can be read
-# alone; what one needs from another stands at its head.
+# At each box stands a question, and each question has a chapter:
+#
+# - What can a box see, and so decide? [01](01-what-each-layer-sees.ipynb)
+# - By which rule does it choose? [02](02-choosing-a-backend.ipynb)
+# - What happens to everybody else when one choice goes away? [03](03-maglev.ipynb)
+# - How does the answer come back? [04](04-forwarding-modes.ipynb)
+# - What if a balancer dies? [05](05-flows-and-fleets.ipynb)
+# - Where in the machine is a packet handled, and at what price? [06](06-kernel-fast-path.ipynb)
+# - What does an attack use up? [07](07-under-attack.ipynb)
+# - Whose request is it by then, and for whom? [08](08-peeking-without-opening.ipynb)
+# - What does a proxy decide for each request? [09](09-inside-the-proxy.ipynb)
+# - Who pays for the encryption? [10](10-what-tls-costs.ipynb)
+# - What do a gateway's services cost? [12](12-the-gateway.ipynb)
+# - Who remembers the customer? [13](13-sticky-sessions.ipynb)
+#
+# Chapters ask one question each and can be read alone; what one needs from another stands at its head.
 #
 # Every chapter has the same order: a question, your guess, an experiment, what it means, what breaks it. At its end
 # are exercises with solutions, questions as they are asked in interviews, and sources. Labs are where you write the
 # code yourself, and a checker tells you not only that it is wrong, but how.
 
 # %% [markdown]
-# ## In short
+# ## Summary
 #
 # - A claim about speed needs three things: what is counted, against what, and measured how.
 # - Packets, bits, connections and requests are four different speeds.
@@ -320,7 +332,7 @@ assert flow.parse(view(syn[:40])).verdict == 4 and eth.ethertype == ethernet.IPV
 show.header(dissect.dissect(syn)[2])
 
 # %% [markdown]
-# ## In an interview
+# ## Interview questions
 #
 # **"How many requests a second can a load balancer handle?"**
 #

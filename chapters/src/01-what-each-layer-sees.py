@@ -107,7 +107,7 @@ show.quiz(
 # The SYN names a *flow*: protocol, two addresses, two ports. Those five numbers fill thirteen bytes. They are the
 # same in every packet of the connection, so a hash of them is, too. A look-up table turns the hash into a backend. A
 # balancer may even forget the connection and hash every packet anew: as long as the pool does not change, it comes to
-# the same answer. (When it does change is what chapter 03 is about.)
+# the same answer. (When it does change is what [chapter 03](03-maglev.ipynb) is about.)
 
 # %%
 syn = compose.tcp_frame(source="192.0.2.7:40000", destination="203.0.113.1:443")
@@ -230,7 +230,8 @@ print(reading.opened.decode().rstrip())
 # And yet the text is there. Not in the packet: an L7 balancer in front of HTTPS *is* the TLS server. It holds a
 # certificate and its key, the handshake was made with it, and what you see was opened with the secrets that we kept.
 # This is called *TLS termination*, and it is the price of sight: somebody hands the balancer a key, and every byte of
-# every user passes through it in the clear. (Chapters on TLS come back to what can be done about that.)
+# every user passes through it in the clear. ([Chapter 10](10-what-tls-costs.ipynb) says who else
+# could pay it.)
 
 # %% [markdown]
 # ## To see the first byte, answer the SYN
@@ -261,8 +262,8 @@ print(reading.opened.decode().rstrip())
 # others rewrite a MAC address or wrap the packet, and leave the addresses inside alone
 # ([IPVS](https://github.com/torvalds/linux/blob/master/net/netfilter/ipvs/Kconfig) has all three), and many an L4
 # product is a TCP proxy, such as [nginx's stream
-# module](https://nginx.org/en/docs/stream/ngx_stream_proxy_module.html). A later chapter walks a packet through each.
-# What makes them L4 is what they decide by.
+# module](https://nginx.org/en/docs/stream/ngx_stream_proxy_module.html). [Chapter 04](04-forwarding-modes.ipynb) walks
+# a packet through each. What makes them L4 is what they decide by.
 
 # %% [markdown]
 # ## Once a connection, or once a request
@@ -484,9 +485,8 @@ for n, times in zip(reuse, more, strict=True):
 # sessions.
 #
 # What these lines leave out: a proxy's system calls, and copying the bytes through its memory. So this is the cost of
-# *deciding*; moving the bytes comes on top, there packet-forwarding L4 has a real lead, and the chapter on added
-# latency measures it. One sentence for both: **per packet L4 is cheaper; per request it depends on where TLS, caching
-# and connection reuse sit.**
+# *deciding*; moving the bytes comes on top, and there packet-forwarding L4 has a real lead. One sentence for both:
+# **per packet L4 is cheaper; per request it depends on where TLS, caching and connection reuse sit.**
 
 # %% [markdown]
 # ## So what must it see?
@@ -550,7 +550,7 @@ except tls_hello.Incomplete as missing:
 # server, and long connections do not come to it.
 
 # %% [markdown]
-# ## In short
+# ## Summary
 #
 # - L4 decides once for each connection, by addresses and ports, at the SYN. L7 decides for each request, by its
 #   content.
@@ -607,7 +607,7 @@ except tls_hello.Incomplete as missing:
 # </details>
 
 # %% [markdown]
-# ## In an interview
+# ## Interview questions
 #
 # **"What is the difference between L4 and L7 load balancing?"**
 #

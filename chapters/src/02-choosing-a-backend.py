@@ -387,8 +387,8 @@ assert real["LeastConnections"] > 0.5 and abs(real["PowerOfTwo"] - 0.2) < 0.08 a
 # it.
 #
 # The mistake is to take *few unanswered* for *has capacity*. What helps: count an error as an unanswered request for
-# a while (exercise 2), and take a backend out when its answers are errors (outlier ejection, in the chapter on
-# health).
+# a while (exercise 2), and take a backend out when its answers are errors (this is called *outlier
+# ejection*).
 #
 # ## Choosing by key
 #
@@ -462,7 +462,7 @@ f"modulo moves {moves['the last leaves', 'modulo'].moved_share:.0%} of all keys 
 # > **Misconception.** "Consistent hashing moves no keys." It moves the keys of whoever left, and those that a
 # > newcomer takes over: about $1/n$. What it saves is all the others.
 #
-# Maglev, the subject of the next chapter, gives up a little of this promise for a faster look-up.
+# Maglev, the subject of [the next chapter](03-maglev.ipynb), gives up a little of this promise for a faster look-up.
 #
 # ## What each method costs
 #
@@ -525,7 +525,7 @@ f"the fullest backend gets {shares.max():.1f} times its fair share, the emptiest
 #
 # Which bytes make a good key is a question of its own. nginx's `ip_hash` uses the first three octets of an IPv4
 # address ([nginx manual](https://nginx.org/en/docs/http/ngx_http_upstream_module.html#ip_hash)), so that a whole /24
-# goes to one backend; the chapter on sticky sessions measures what that does.
+# goes to one backend; [chapter 13](13-sticky-sessions.ipynb) measures what that does.
 #
 # ## Before the choice: finding the service
 #
@@ -667,7 +667,7 @@ show.lines(
 # for all. Fresh information rewards looking, old information punishes it.
 # </details>
 #
-# ## In an interview
+# ## Interview questions
 #
 # **"Round robin or least connections?"**
 # A weak answer: least connections, because it takes load into account. A strong answer asks back: how much does the

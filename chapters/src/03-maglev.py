@@ -516,8 +516,8 @@ show.table(rows, ("the flow arrives at", "same pool", "one backend gone"), capti
 #   Q -- no --> M[Maglev table] --> N[backend, and remember it]
 # ```
 #
-# How large that memory is, what it forgets under attack, and what a fleet does when both change at once, belongs to a
-# later chapter on flows and fleets.
+# How large that memory is, what it forgets under attack, and what a fleet does when both change at once, is the subject
+# of [chapter 05](05-flows-and-fleets.ipynb).
 #
 # ## Who uses it, told correctly
 #

@@ -530,9 +530,8 @@ show.table(rows, ("mode", "packet is for", *columns))
 # packets; nothing for uploads. Gives an example with numbers.
 #
 # **"After moving to IPIP, small requests work and large uploads hang. Why?"**
-# *Weak:* "A firewall." *Strong:* 1500 plus 20. The full packets of uploads are too large inside. Checks with `ping -M
-# do
-# -s`, then lowers the advertised MSS or raises the inner MTU; asks whether ICMP errors reach anyone.
+# *Weak:* "A firewall." *Strong:* 1500 plus 20. The full packets of uploads are too large inside. Checks with
+# `ping -M do -s`, then lowers the advertised MSS or raises the inner MTU; asks whether ICMP errors reach anyone.
 #
 # ## Sources
 #

@@ -37,8 +37,9 @@ from lbcore.wire import tcp
 # ## A balancer that forgets
 #
 # A *flow* is one connection as the network sees it: protocol, two addresses, two ports. Here is the book's own packet
-# balancer, with ten backends behind one virtual address. It finds a flow's backend by Maglev (chapter 3) and sends
-# the packet there by changing one thing, the Ethernet address that it goes to. Its last byte tells us who was chosen.
+# balancer, with ten backends behind one virtual address. It finds a flow's backend by Maglev ([chapter
+# 03](03-maglev.ipynb)) and sends the packet there by changing one thing, the Ethernet address that it goes to. Its last
+# byte tells us who was chosen.
 
 # %%
 show.source(clients.chosen)
@@ -178,7 +179,7 @@ assert (clients.chosen(small, regulars) == first).all()
 # A thousand rows in `established`, `attempts` full, and not one connection moved, though the drain would have exposed
 # every one that was forgotten. Know the limits of the promise. It does not protect a connection that is just being
 # opened. And the balancer checks no handshake: an attacker who sends an ACK after each forged SYN gets into
-# `established`. Against that one needs SYN cookies, which belong to the chapter on attacks.
+# `established`. Against that one needs SYN cookies: see [chapter 07](07-under-attack.ipynb).
 #
 # ## Many balancers, one address
 #
@@ -211,10 +212,11 @@ show.quiz(
 )
 
 # %% [markdown]
-# It is chapter 3's problem once more, one storey up. Routers have three answers. *Modulo* takes the remainder.
-# *Hash-threshold* cuts the hash space into equal ranges ([RFC 2992](https://www.rfc-editor.org/rfc/rfc2992)).
-# *Resilient* hashing keeps a table of buckets and gives away only those of the lost next hop; Linux has it as
-# [resilient next-hop groups](https://docs.kernel.org/networking/nexthop-group-resilient.html).
+# It is the problem of [chapter 03](03-maglev.ipynb) once more, one storey up. Routers have three answers.
+# *Modulo* takes the remainder. *Hash-threshold* cuts the hash space into equal ranges ([RFC
+# 2992](https://www.rfc-editor.org/rfc/rfc2992)). *Resilient* hashing keeps a table of buckets and gives away only those
+# of the lost next hop; Linux has it as [resilient next-hop
+# groups](https://docs.kernel.org/networking/nexthop-group-resilient.html).
 
 # %%
 show.source(ecmp.Resilient)
@@ -476,22 +478,23 @@ f"a new flow's packet costs {cost.ratio('new flow'):.1f} times a known flow's"
 # memory. What the kernel keeps is read from `/proc/slabinfo` where we may.
 
 # %% tags=["nbval-ignore-output"]
-weights = {"flow table entry": flow_table.BYTES, "IPVS entry (its help text)": 128}
+weights = {"flow table, an entry": flow_table.BYTES, "IPVS, an entry (by its help text)": 128}
 kernel = connection_memory.kernel_objects("nf_conntrack", "TCP")
-weights |= {f"kernel object {name}": size for name, size in kernel.items()}
+weights |= {f"kernel, {name} object": size for name, size in kernel.items()}
 slopes = {kind: connection_memory.memory_slope(kind) for kind in connection_memory.KINDS}
-weights |= {f"idle, asyncio {kind}": slope for kind, slope in slopes.items()}
+weights |= {f"asyncio, idle: {kind}": slope for kind, slope in slopes.items()}
+weights = dict(sorted(weights.items(), key=lambda one: one[1]))
 assert 300 < slopes["protocol"] < slopes["streams"] < slopes["tls"] / 4
 show.table([(name, f"{size:,.0f}") for name, size in weights.items()], ("what", "bytes"))
 
 # %% tags=["nbval-ignore-output"]
 fig, ax = show.figure(height=3.4)
 ax.barh(list(weights)[::-1], list(weights.values())[::-1], height=0.6)
-ax.set(xscale="log", xlabel="bytes for one more connection", ylabel="what remembers it")
+ax.set(xscale="log", xlabel="bytes for one more connection (logarithmic)", ylabel="what remembers it")
 ax.grid(False, axis="y")
 show.finish(
     fig,
-    title="From tens of bytes to hundreds of thousands",
+    title="What a connection weighs depends on who remembers it",
     alt="Horizontal bars on a logarithmic axis: bytes for one more connection, smallest for a flow table entry, then "
     "kernel objects, asyncio protocols and streams, and by far the largest for asyncio with TLS.",
 )

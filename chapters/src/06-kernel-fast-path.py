@@ -150,8 +150,8 @@ print(jit.label, *(f"{at:4}  {text}" for at, text in native.in_order(jit.samples
 print(*native.assembly(no_reflection), sep="\n")
 
 # %% [markdown]
-# So one text runs as Python, in the book's machine, and in the kernel. (Compiled for user space it runs, too: a later
-# chapter needs that.) How far apart are they? Guess before you look.
+# So one text runs as Python, in the book's machine, and in the kernel. (Compiled for user space it runs,
+# too: so did the balancer of [chapter 05](05-flows-and-fleets.ipynb).) How far apart are they? Guess before you look.
 
 # %%
 show.predict(

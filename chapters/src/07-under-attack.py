@@ -27,7 +27,6 @@ from lbcore.l4 import choose, crowd, flow_table, guard, syn_cookie
 from lbcore.l4.config import DRAINING, Backend, Config, Service
 from lbcore.l4.crowd import Crowd, ack, syn
 from lbcore.l4.forwarder import Forwarder, batch
-from lbcore.l4.tables import TRACK
 from lbcore.measure import under_fire
 from lbcore.sim.loss import served
 from lbcore.wire.compose import tcp_frame
@@ -45,17 +44,8 @@ from lbcore.wire.floods import forged, senders
 # Take an attack that is often told. On 18 to 21 June 2020 Cloudflare was hit from more than 316,000 source addresses,
 # with a peak of 754 million packets a second
 # ([Cloudflare](https://blog.cloudflare.com/no-humans-involved-mitigating-a-754-million-pps-ddos-attack-automatically/)).
-# These were packets with TCP flags and little else. The smallest Ethernet frame takes 84 bytes of a wire's time: 64
-# for itself, 20 for the preamble and the gap after it.
-
-# %%
-show.predict(
-    "How many gigabits a second are 754 million of the smallest frames?",
-    answer=507,
-    tolerance=60,
-    unit="Gb/s",
-    why="754 million times 84 bytes times 8 bits.",
-)
+# These were packets with TCP flags and little else. [Chapter 00](00-start-here.ipynb) did the sum: had all of them been
+# the smallest Ethernet frames, of 84 bytes with the preamble and the gap,
 
 # %%
 gigabits = 754e6 * 84 * 8 / 1e9
@@ -104,17 +94,11 @@ f"{len(flood):,} SYNs; bytes that differ: {differ}"
 #
 # ## A million strangers against the flow table
 #
-# The balancer has a memory, the *flow table*: which connection went to which backend. Ours has a fixed number of rows,
-# eight to a group. A new connection looks for room in its group, and if there is none, the one that was idle for
-# longest has to go. What does it cost to remember one?
-
-# %%
-assert flow_table.BYTES == 65
-f"{flow_table.BYTES} bytes an entry; a million of them: {flow_table.BYTES * 2**20 / 1e6:.0f} MB"
-
-# %% [markdown]
-# So the table cannot be exhausted: it never grows, and a new connection always gets a row. It can only *forget*.
-# Put a thousand connections into a table with room for eight thousand, and let strangers come.
+# The balancer has a memory, the *flow table*: which connection went to which backend. [Chapter
+# 05](05-flows-and-fleets.ipynb) opened it: a fixed number of rows in groups of eight, and where a group is full, the
+# connection that was idle for longest has to go. So the table cannot be exhausted: it never grows, and a new connection
+# always gets a row. It can only *forget*. How quickly? Put a thousand connections into a table with room for eight
+# thousand, and let strangers come.
 
 # %%
 show.predict(
@@ -133,8 +117,8 @@ one_table
 
 # %% [markdown]
 # One thing tells a connection from a stranger: a client that exists answers the server's answer, so it sends a *second*
-# packet. A forged address does not. Hence two tables. Whoever is new goes into `attempts`; whoever comes again
-# moves to `established`, which strangers never enter. Read the middle of this function:
+# packet. A forged address does not. Hence the two tables of chapter 05. Whoever is new goes into `attempts`; whoever
+# comes again moves to `established`, which strangers never enter. Read the middle of this function:
 
 # %%
 show.source(choose.choose)
@@ -205,17 +189,8 @@ print(f"remembered: {(kept != before).sum()} moved; forgotten: {(lost != before)
 # So a flood against the flow table does harm only *together with* a change of the pool: a deployment, a failed
 # health check. Floods cause failed health checks. This is why the promise is worth a second table.
 #
-# Consistent hashing is the first line of defence and memory the second. Some memory can even be saved: if you know who
-# may leave soon, only flows that this could move need to be remembered. Mendelson et al. call it just enough tracking
-# ([JET, CoNEXT 2021](https://doi.org/10.1145/3485983.3494851)); the backends that may come or go are the *horizon*.
-
-# %%
-careful = Forwarder(Config(shop, ring_size=65537, horizon=["10.0.0.3"]))
-share = float((careful.balancer.tables.rings[0] & TRACK != 0).mean())
-assert 0.1 < share < 0.12
-f"one of ten backends may go: {share:.1%} of the flows are tracked"
-
-# %% [markdown]
+# Consistent hashing is the first line of defence and memory the second.
+#
 # ## What breaks the promise
 #
 # Three things, and a good engineer names them unasked.
@@ -437,8 +412,8 @@ show.finish(
 #
 # ## Where early drop pays
 #
-# Dropping has a price, too, and at a few million packets a second it shows. The previous chapter measured what a packet
-# costs by where it ends. What is left of a processor when a flood has been paid for?
+# Dropping has a price, too, and at a few million packets a second it shows. [Chapter 06](06-kernel-fast-path.ipynb)
+# measured what a packet costs by where it ends. What is left of a processor when a flood has been paid for?
 
 # %%
 bench = measure.load("xdp")
@@ -595,5 +570,4 @@ f"201 million requests a second fit into {packets:.1f} million packets a second:
 # - [RFC 4987](https://www.rfc-editor.org/rfc/rfc4987): TCP SYN flooding attacks and common mitigations.
 # - [RFC 9113](https://www.rfc-editor.org/rfc/rfc9113): HTTP/2, streams and RST_STREAM.
 # - T. Høiland-Jørgensen et al.: [The eXpress Data Path](https://doi.org/10.1145/3281411.3281443), CoNEXT 2018.
-# - G. Mendelson et al.: [Load balancing with JET](https://doi.org/10.1145/3485983.3494851), CoNEXT 2021.
 # - Linux: [ip-sysctl](https://docs.kernel.org/networking/ip-sysctl.html), `tcp_syncookies` and its neighbours.

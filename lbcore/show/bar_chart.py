@@ -23,6 +23,8 @@ def bars(
 ) -> Picture:
     """A finished figure: for each of `series` (name: a value for each group) a bar in each of `groups`.
 
+    A lone series whose name is empty gets no legend: `y_label` says what it is.
+
     ValueError when a label, the title or the alt text is missing, or a series has not one value for each group.
     """
     fig, ax = figure()
@@ -37,7 +39,8 @@ def bars(
     ax.set_xticks(range(len(groups)), groups)
     ax.margins(y=0.1)
     ax.grid(False, axis="x")
-    ax.legend(frameon=False, loc="best")
+    if any(series):
+        ax.legend(frameon=False, loc="best")
     return finish(fig, title=title, alt=alt)
 
 

@@ -32,7 +32,8 @@ def parts(panels: Panels, *, x_label: str, y_label: str, title: str, alt: str) -
         ax.bar_label(
             drawn, [f"{value:,.0f}" if value >= 10 else f"{value:.2g}" for value in sums], fontsize=8, padding=2
         )
-        ax.set(xlabel=f"{x_label}\n{condition}" if condition else x_label, ylabel="" if column else y_label)
+        ax.set(xlabel=x_label, ylabel="" if column else y_label)
+        ax.set_title(condition, loc="left", size=10)
         ax.margins(x=0.22)
         ax.grid(False, axis="y")
         ax.locator_params(axis="x", nbins=3)

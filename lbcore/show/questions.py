@@ -16,6 +16,11 @@ from lbcore.show.style import GREEN, VERMILION
 from lbcore.show.twin import bundle, note
 
 
+def plain(value: float) -> str:
+    """A number as one writes it: three figures, and whole with commas from a thousand on."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def _folded(question: str, body: str, solution: str) -> str:
     """The static twin: question, body, and the solution behind a fold."""
     return f"<p><b>{escape(question)}</b></p>{body}<details><summary>Answer</summary>{solution}</details>"
@@ -97,7 +102,7 @@ class Prediction:
 
     def _shown(self, value: float) -> str:
         gap = "" if self.unit in ("", "x") else " "
-        return f"{value * self._scale:.3g}{gap}{self.unit}"
+        return f"{plain(value * self._scale)}{gap}{self.unit}"
 
     def verdict(self, guess: float) -> str:
         """What to say to `guess` (in the unit of `answer`: a share, where `unit` is "%")."""

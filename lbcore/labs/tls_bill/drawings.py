@@ -138,16 +138,17 @@ def show_machines(machines: Any) -> Picture | Verdict:
         return reason
     count = outcomes[0].value if type(outcomes[0].value) is int else 0
     able = max(0, count - 1) * cores * busy / 100
+    cold = [(new + back) * full / paying.SECOND for new, back in MORNING]
     return lines(
         range(len(MORNING)),
         {
             "tickets work": [(new * full + back * again) / paying.SECOND for new, back in MORNING],
-            "after a restart": [(new + back) * full / paying.SECOND for new, back in MORNING],
-            "yours, one missing": [able] * len(MORNING),
+            "after a restart": cold,
+            "what yours may use": [able] * len(MORNING),
         },
         x_label="time (s)",
         y_label="handshakes (busy cores)",
-        title=f"{count} machines with {cores} cores, one of them missing",
-        alt=f"Cores busy with handshakes through a morning, with tickets and without, both with a peak in the "
-        f"middle; a level line at {able:g} cores is what {count} machines get through with one missing.",
+        title=f"{count} machines, one missing: the worst second {'fits' if max(cold) <= able else 'does not fit'}",
+        alt="Cores busy with handshakes through a morning, with tickets and without, both with a peak in the "
+        f"middle; a level line at {able:g} cores: half of what {count} machines of {cores} cores have, one missing.",
     )
