@@ -18,7 +18,7 @@ def usage() -> str:
     """The help text: a line for each command."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(["usage: lbcore COMMAND [ARGUMENTS]", "", *lines])
+    return "\n".join(["usage: lbcore COMMAND [ARGUMENTS]", "", *lines, "", "lbcore COMMAND --help tells more."])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -260,7 +260,7 @@ print(reading.opened.decode().rstrip())
 #
 # The reverse does not hold. L4 is often described as "fast NAT", but rewriting addresses is only one of its ways:
 # others rewrite a MAC address or wrap the packet, and leave the addresses inside alone
-# ([IPVS](https://github.com/torvalds/linux/blob/master/net/netfilter/ipvs/Kconfig) has all three), and many an L4
+# ([IPVS](https://github.com/torvalds/linux/blob/v6.12/net/netfilter/ipvs/Kconfig) has all three), and many an L4
 # product is a TCP proxy, such as [nginx's stream
 # module](https://nginx.org/en/docs/stream/ngx_stream_proxy_module.html). [Chapter 04](04-forwarding-modes.ipynb) walks
 # a packet through each. What makes them L4 is what they decide by.
@@ -396,7 +396,7 @@ print(aside.run(ask(smallest.layer7, b"PING\r\n\r\n")))
 # rest. A grown-up one knows HTTP/2, gRPC and WebSocket too, because somebody has written each of them.
 #
 # "Any protocol" has limits at L4 as well, only lower down.
-# [IPVS](https://github.com/torvalds/linux/blob/master/net/netfilter/ipvs/Kconfig) knows TCP, UDP, SCTP, ESP and AH;
+# [IPVS](https://github.com/torvalds/linux/blob/v6.12/net/netfilter/ipvs/Kconfig) knows TCP, UDP, SCTP, ESP and AH;
 # [Katran](https://github.com/facebookincubator/katran) forwards neither fragments nor packets with IP options. You
 # will see why under "What breaks it".
 

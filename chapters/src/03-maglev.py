@@ -376,7 +376,7 @@ cache
 # That largest size is the most that
 # [Envoy accepts](https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/load_balancing_policies/maglev/v3/maglev.proto);
 # its default is 65537. Linux's IPVS scheduler `mh` offers
-# [ten primes from 251 to 131071](https://github.com/torvalds/linux/blob/master/net/netfilter/ipvs/ip_vs_mh.c).
+# [ten primes from 251 to 131071](https://github.com/torvalds/linux/blob/v6.12/net/netfilter/ipvs/ip_vs_mh.c).
 #
 # ## Why always a prime?
 #
@@ -530,7 +530,7 @@ show.table(rows, ("the flow arrives at", "same pool", "one backend gone"), capti
 #
 # [paper]: https://www.usenix.org/system/files/conference/nsdi16/nsdi16-paper-eisenbud.pdf
 # [Katran]: https://github.com/facebookincubator/katran
-# [ip_vs_mh.c]: https://github.com/torvalds/linux/blob/master/net/netfilter/ipvs/ip_vs_mh.c
+# [ip_vs_mh.c]: https://github.com/torvalds/linux/blob/v6.12/net/netfilter/ipvs/ip_vs_mh.c
 # [Envoy]: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers
 #
 # One often reads that Maglev and Katran are "DPDK-based". Neither is presented so by its authors. DPDK is a library
@@ -606,7 +606,7 @@ f"{packets / 1e6:.2f} million packets a second"
 #   [Maglev](https://www.usenix.org/system/files/conference/nsdi16/nsdi16-paper-eisenbud.pdf), NSDI 2016. Section 3.4
 #   is the algorithm.
 # - [Katran](https://github.com/facebookincubator/katran): XDP, a connection table, Maglev hashing with weights.
-# - Linux IPVS's scheduler: [ip_vs_mh.c](https://github.com/torvalds/linux/blob/master/net/netfilter/ipvs/ip_vs_mh.c).
+# - Linux IPVS's scheduler: [ip_vs_mh.c](https://github.com/torvalds/linux/blob/v6.12/net/netfilter/ipvs/ip_vs_mh.c).
 # - Envoy's [Maglev policy][policy].
 # - D. Karger et al.: [Consistent Hashing and Random Trees](https://doi.org/10.1145/258533.258660), STOC 1997.
 # - D. Thaler, C. Ravishankar: [Using Name-Based Mappings](https://doi.org/10.1109/90.663936), 1998: rendezvous.

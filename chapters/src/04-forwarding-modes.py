@@ -542,5 +542,5 @@ show.table(rows, ("mode", "packet is for", *columns))
 #   [RFC 2890](https://www.rfc-editor.org/rfc/rfc2890): GRE, and its optional fields.
 # - [Katran](https://github.com/facebookincubator/katran): README,
 #   [issue 82](https://github.com/facebookincubator/katran/issues/82) on MTU.
-# - Linux: [IPVS](https://github.com/torvalds/linux/blob/master/net/netfilter/ipvs/Kconfig),
+# - Linux: [IPVS](https://github.com/torvalds/linux/blob/v6.12/net/netfilter/ipvs/Kconfig),
 #   [ip-sysctl](https://docs.kernel.org/networking/ip-sysctl.html).

@@ -468,11 +468,11 @@ f"a new flow's packet costs {cost.ratio('new flow'):.1f} times a known flow's"
 #
 # A sentence that goes around says: 128 bytes a connection at L4, the size of a conntrack entry; 16 kilobytes at L7.
 # Both numbers exist, and neither is what it is said to be. The 128 bytes are from the help text of Linux's *IPVS*
-# ([Kconfig](https://github.com/torvalds/linux/blob/master/net/netfilter/ipvs/Kconfig)). Conntrack is another part of
+# ([Kconfig](https://github.com/torvalds/linux/blob/v6.12/net/netfilter/ipvs/Kconfig)). Conntrack is another part of
 # the kernel, with larger entries. And 16 kilobytes is the size of one of HAProxy's buffers ([manual][manual]), which
 # an idle connection need not hold.
 #
-# [manual]: https://github.com/haproxy/haproxy/blob/master/doc/configuration.txt
+# [manual]: https://github.com/haproxy/haproxy/blob/v3.2.0/doc/configuration.txt
 #
 # Measure. A server in a process of its own gets hundreds of connections that say nothing, and looks up its own
 # memory. What the kernel keeps is read from `/proc/slabinfo` where we may.
@@ -516,7 +516,7 @@ f"{SSLProtocol.max_size / slopes['tls']:.0%} of it is one buffer; about {rest / 
 # gigabyte, about 50 kB each, and more with TLS ([introduction][intro]). What an L7 proxy's memory follows is
 # concurrent *requests*, because that is when buffers are held.
 #
-# [intro]: https://github.com/haproxy/haproxy/blob/master/doc/intro.txt
+# [intro]: https://github.com/haproxy/haproxy/blob/v3.2.0/doc/intro.txt
 #
 # ## Thursday, explained
 #

@@ -257,7 +257,7 @@ f"{branches} branches; {large.paths} paths begun, {large.pruned} of them pruned;
 # %% [markdown]
 # Without pruning there may be as many ways as two to the power of the branches. Even so the kernel gives up after a
 # million instructions
-# ([BPF_COMPLEXITY_LIMIT_INSNS](https://github.com/torvalds/linux/blob/master/include/linux/bpf.h)). Loops are walked
+# ([BPF_COMPLEXITY_LIMIT_INSNS](https://github.com/torvalds/linux/blob/v6.12/include/linux/bpf.h)). Loops are walked
 # round by round: their bounds must show, and be small.
 #
 # Now be the verifier. What a program wants to remember is in a *map*, a table in the kernel that programs share with

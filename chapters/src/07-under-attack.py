@@ -371,7 +371,7 @@ show.table(rows, ("flood and defence", "good requests answered", "packets of the
 # ## How large must it be?
 #
 # Two thousand was generous. Without cookies, Linux keeps the last quarter of the backlog for clients that it has met
-# before ([tcp_conn_request](https://github.com/torvalds/linux/blob/master/net/ipv4/tcp_input.c)), so two backends have
+# before ([tcp_conn_request](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_input.c)), so two backends have
 # room for 96 strangers. Each flood below is 0.3 seconds ahead of the good clients, who then ask for half a second.
 
 # %%

@@ -97,7 +97,7 @@ show.table([(name, visit.certificate) for name, visit in zip(names, whole, stric
 # %% [markdown]
 # The certificates prove that nobody opened anything. Only the site that holds the key can complete a handshake with its
 # certificate, and the relay has no key. It read one name, once per connection.
-# [HAProxy](https://docs.haproxy.org/dev/configuration.html#7.3.5-req.ssl_sni) and nginx
+# [HAProxy](https://docs.haproxy.org/3.2/configuration.html#7.3.5-req.ssl_sni) and nginx
 # ([ssl_preread](https://nginx.org/en/docs/stream/ngx_stream_ssl_preread_module.html), not in the default build) do the
 # same.
 #

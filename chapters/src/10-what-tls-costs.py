@@ -116,9 +116,9 @@ print(f"full against resumed, RSA: {old / ticket:.1f} x in TLS 1.2, {rsa / fresh
 # **A version is not a discount.** TLS 1.3 costs the processor no less than 1.2. What it saves is time on the way:
 # below.
 #
-# The numbers move with the library. [OpenSSL from 3.5 on](https://github.com/openssl/openssl/blob/master/NEWS.md) adds
-# a post-quantum key exchange unless told otherwise, which every handshake pays, the resumed one, too. Your version
-# stands under the table.
+# The numbers move with the library. [OpenSSL from 3.5
+# on](https://github.com/openssl/openssl/blob/openssl-3.5.0/NEWS.md) adds a post-quantum key exchange unless told
+# otherwise, which every handshake pays, the resumed one, too. Your version stands under the table.
 #
 # ## One handshake, how many requests?
 #
@@ -519,5 +519,5 @@ assert needed["RSA, all new"] > needed["P-256, all new"] > needed["P-256, 80 % r
 #   1.2. [RFC 8470](https://www.rfc-editor.org/rfc/rfc8470): early data in HTTP.
 #   [RFC 9001](https://www.rfc-editor.org/rfc/rfc9001): TLS in QUIC.
 # - [OPENSSL_ia32cap](https://docs.openssl.org/3.0/man3/OPENSSL_ia32cap/): the mask.
-# - HAProxy: [introduction](https://docs.haproxy.org/dev/intro.html#3.5), with connection rates plain, resumed and full.
+# - HAProxy: [introduction](https://docs.haproxy.org/3.2/intro.html#3.5), with connection rates plain, resumed and full.
 # - nginx: [proxy_pass](https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_pass) and where it may stand.

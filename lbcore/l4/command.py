@@ -189,12 +189,18 @@ def convert(file: File) -> None:
 def main(argv: list[str]) -> int:
     """Run the balancer of a file; see the head of this file."""
     parser = argparse.ArgumentParser(
-        prog="lbcore l4", description="run an L4 load balancer, of packets or of connections"
+        prog="lbcore l4", description="run an L4 load balancer, of packets or of connections, from a configuration file"
     )
-    parser.add_argument("config", metavar="CONFIG.toml")
+    parser.add_argument("config", metavar="CONFIG.toml", help="examples stand in lbcore/l4/examples")
     parser.add_argument("--check", action="store_true", help="only say whether the file is right")
-    parser.add_argument("--once", action="store_true", help="show one table and end")
-    parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="how often to show the table")
+    parser.add_argument("--once", action="store_true", help="show the table of counters once and end")
+    parser.add_argument(
+        "--every",
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="how often to show the table of counters (default: 1)",
+    )
     arguments = parser.parse_args(argv)
     if not 0.01 <= arguments.every <= 3600:
         parser.error(f"--every is {arguments.every:g}, wanted 0.01 to 3600 seconds")

@@ -34,8 +34,8 @@ REFUSED, WRONG = 1, 2
 
 def main(argv: list[str]) -> int:
     """Run the proxy of a file; see the head of this file."""
-    parser = argparse.ArgumentParser(prog="lbcore proxy", description="run an HTTP proxy")
-    parser.add_argument("config", metavar="CONFIG.toml", nargs="?")
+    parser = argparse.ArgumentParser(prog="lbcore proxy", description="run an HTTP proxy from a configuration file")
+    parser.add_argument("config", metavar="CONFIG.toml", nargs="?", help="examples stand in lbcore/l7/examples")
     parser.add_argument("--check", action="store_true", help="only say whether the file is right")
     parser.add_argument("--keys", action="store_true", help="print every key that may stand in a file")
     arguments = parser.parse_args(argv)
