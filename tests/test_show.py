@@ -18,7 +18,7 @@ import nbclient
 import nbformat
 import numba
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lbcore import show
@@ -434,6 +434,14 @@ def test_a_prediction_is_compared_in_percent(typed, said):
     prediction._button.click()
     assert said in prediction.feedback.value
     assert "Nine in ten." in prediction.feedback.value
+
+
+@example(999.7)
+@given(st.floats(0.001, 1e12))
+def test_an_answer_is_written_as_people_write_it(value):
+    shown = show.predict("?", answer=value, tolerance=1).verdict(2 * value + 10).rpartition("it is ")[2].rstrip(".")
+    assert "e" not in shown
+    assert float(shown.replace(",", "")) == pytest.approx(value, rel=0.006)
 
 
 def test_a_prediction_keeps_its_answer_folded():

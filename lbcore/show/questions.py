@@ -18,7 +18,7 @@ from lbcore.show.twin import bundle, note
 
 def plain(value: float) -> str:
     """A number as one writes it: three figures, and whole with commas from a thousand on."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def _folded(question: str, body: str, solution: str) -> str:
