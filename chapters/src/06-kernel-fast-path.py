@@ -217,7 +217,7 @@ print(refused.label, *(f"instruction {at:.0f}: {text}" for text, (at,) in refuse
 # The message names the line of Python. An object file can carry the source line of each instruction, and the verifier
 # names the instruction at which it gave up. Its reason reads: two bytes at offset 34, through a register that
 # points into the packet with `r=0`. That is the *range*, the number of bytes known to be there. Nobody has asked, so
-# none is.
+# none is. ([Lab 05](../labs/05-write-the-loader.ipynb) has you write the loader that hands such a file to the kernel.)
 
 
 # %% [markdown]
