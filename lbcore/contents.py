@@ -81,6 +81,11 @@ def labs(root: Path) -> list[Entry]:
     return [read(path, "lab") for path in sorted(root.glob("labs/src/*.py"))]
 
 
+def belongs(lab: Entry, chapter: Entry) -> bool:
+    """Is this a lab of that chapter: does either name the other?"""
+    return find([lab], chapter.lab or "") is not None or any(find([chapter], name) for name in lab.after)
+
+
 def find(entries: Iterable[Entry], name: str) -> Entry | None:
     """The entry called `name`, be it `maglev` or `03-maglev`."""
     return next((entry for entry in entries if name in (entry.name, entry.path.stem)), None)

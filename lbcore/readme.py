@@ -53,12 +53,11 @@ def chapters(root: Path) -> str:
     """The tables of chapters and of labs."""
     labs = contents.labs(root)
 
-    def lab_of(chapter: contents.Entry) -> str:
-        found = contents.find(labs, chapter.lab) if chapter.lab else None
-        return f"[{found.number:02}]({product(found)})" if found else ""
+    def labs_of(chapter: contents.Entry) -> str:
+        return ", ".join(f"[{one.number:02}]({product(one)})" for one in labs if contents.belongs(one, chapter))
 
     tables = [
-        table("chapter", [(one, lab_of(one)) for one in contents.chapters(root)], last="lab"),
+        table("chapter", [(one, labs_of(one)) for one in contents.chapters(root)], last="labs"),
         table("lab", [(one, "") for one in labs]),
     ]
     return "\n\n".join(filter(None, tables))

@@ -23,7 +23,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lbcore import contents
-from lbcore.contents import Entry
+from lbcore.contents import Entry, belongs
 from lbcore.notebooks import labs
 
 CELL_START = re.compile(r"# %%(?!%)")
@@ -150,7 +150,10 @@ def top(product: Product, everything: Iterable[Product]) -> str:
 def bottom(product: Product, everything: Iterable[Product]) -> str:
     """Text of the last cell: where to go from here; empty when there is nowhere."""
     entry = product.entry
-    onward = [("Lab", named(entry, entry.lab, everything))] if entry.lab else []
+    if entry.lab:
+        named(entry, entry.lab, everything)  # raises if there is none
+    labs = [other for other in everything if product.kind == "chapter" and other.kind == "student"]
+    onward = [("Lab", lab) for lab in labs if belongs(lab.entry, entry)]
     same_kind = [other for other in everything if other.kind == product.kind]
     onward += [("Next", other) for other in same_kind if other.entry.number > entry.number][:1]
     return "\n\n".join(f"**{word}:** {link(product, other)}" for word, other in onward)
