@@ -89,6 +89,7 @@ class Exchange:
     def begin(self, *, expects: bool = False) -> None:
         """The request's head is there. expects: its body waits for `100 Continue`."""
         request, self._expects = self.request, expects
+        self._request_over = request.length == 0 and request.protocol is None
         self.proxy.exchanges.add(self)
         router = self.proxy.router
         if refusal := self._refusal():
@@ -250,8 +251,8 @@ class Exchange:
     def _wait_for_head(self) -> None:
         pool = self._pool
         if pool is not None:
-            over = self._request_over or self.request.length == 0
-            self.deadline = self.proxy.now + (pool.timeouts.head if over else pool.timeouts.idle)
+            times = pool.timeouts
+            self.deadline = self.proxy.now + (times.head if self._request_over else times.idle)
 
     def request_data(self, data: bytes) -> None:
         """A piece of the request's body came."""
@@ -344,6 +345,8 @@ class Exchange:
         pool, backend, request = self._pool, self._target, self.request
         assert pool is not None
         assert backend is not None
+        if response.body is not None:
+            self._side = None
         if response.status >= 500 and self._can_repeat():
             result = Result(response.status, "", monotonic() - self._asked, sent=True)
             if pool.again(request, result, self.attempts, tried=(*self._tried, backend)):

@@ -121,7 +121,7 @@ class Carried(Protocol):
         ...
 
     def response_head(self, response: Response) -> None:
-        """The head of the response."""
+        """The head of the response; with a body, it is the whole of it, and nothing follows."""
         ...
 
     def response_data(self, data: bytes) -> None:
