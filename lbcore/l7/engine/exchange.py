@@ -307,7 +307,7 @@ class Exchange(Attempts):
             self.bytes_out += len(left)
             self.client.send_data(left)
         response = self.response
-        self._settle(Result(response.status if response else 0, "", monotonic() - self._asked, sent=True))
+        self._settle(Result(response.status if response else 0, "", monotonic() - self._asked, True))
         self._finish(trailers)
 
     def backend_failed(self, why: str) -> None:
