@@ -98,6 +98,7 @@ class BackendSide(Protocol):
 class Carried(Protocol):
     """The exchange, as its two sides see it."""
 
+    __slots__ = ()
     request: Request
 
     def request_data(self, data: bytes) -> None:
