@@ -23,6 +23,7 @@ Traps
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Final
@@ -34,6 +35,7 @@ from lbcore.l7.http2.limits import Http2Limits
 from lbcore.l7.limits import Limits
 
 REMEMBERED: Final = 512  # streams that we have reset
+GAPS: Final = 16  # between numbers of streams: what was passed over cannot be opened any more
 BATCH: Final = 131_072  # bytes that `emit` gives at once
 
 
@@ -288,6 +290,7 @@ class Connection:
         """Have we said that we take no more?"""
         self.last = 0
         """The highest stream that the peer opened."""
+        self._skipped: deque[range] = deque(maxlen=GAPS)
         self.completed = 0
         self.moved = 0
         """Bytes of DATA sent."""
@@ -483,8 +486,12 @@ class Connection:
                 Code.PROTOCOL_ERROR, f"HEADERS for stream {number}: a client's are odd (RFC 9113 section 5.1.1)"
             )
         if not self.server or number <= self.last:
+            if any(number in gap for gap in self._skipped):
+                raise Fault(Code.PROTOCOL_ERROR, f"stream {number}: passed over before (RFC 9113 section 5.1.1)")
             self._closed(number, "HEADERS")
             return
+        if number > self.last + 2:
+            self._skipped.append(range(self.last + 1, number))
         self.last = number
         if self.leaving and self.going is not None and number > self.going:
             self.out.append(frames.reset(number, Code.REFUSED_STREAM))
