@@ -80,6 +80,8 @@ class ClientStream(Stream):
     def on_head(self, lines: list[Line], ended: bool) -> None:
         """Trailers: the head itself made the stream."""
         try:
+            if self.exchange is not None and self.exchange.request.protocol is not None:
+                raise Malformed("fields in a tunnel (RFC 9113 section 8.5)")
             if not ended or self.expected:
                 raise Malformed("fields in the middle of a body, or before all of it came (RFC 9113 section 8.1)")
             trailers = translate.trailers(lines)
