@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 from aiohttp import ClientSession, TCPConnector, web
@@ -28,4 +29,5 @@ async def application(backend: int) -> web.Application:
 
 
 if __name__ == "__main__":
+    logging.disable()  # of clients that have heard enough, with a traceback each
     web.run_app(application(int(sys.argv[1])), host="127.0.0.1", port=int(sys.argv[2]), print=None, access_log=None)

@@ -1,12 +1,16 @@
 """The proxies that are compared, each set up to do the same: pass everything on to one backend, connections kept.
 
 Rule of this file: one function for each, that starts it on a processor and ends it. Everybody logs nothing.
+
+mitmproxy and proxy.py are no part of this book, and want other versions of what it depends on: uv puts each into an
+environment of its own under .tools, where the next run finds it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import shutil
 import socket
 import subprocess
@@ -19,6 +23,7 @@ from pathlib import Path
 
 import trustme
 
+TOOLS = Path(__file__).resolve().parents[1] / ".tools"
 SIZES = {"1k": 1 << 10, "100k": 100 << 10, "10m": 10 << 20}
 
 
@@ -73,9 +78,15 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def running(command: list[str], processor: int, port: int, children: bool = False) -> Iterator[tuple[int, ...]]:
-    """Run it on this processor until the block ends; its processes."""
-    process = subprocess.Popen(["taskset", "-c", str(processor), *command], stdout=subprocess.DEVNULL)
+def running(
+    command: list[str], processor: int, port: int, children: bool = False, environment: dict[str, str] | None = None
+) -> Iterator[tuple[int, ...]]:
+    """Run it on this processor until the block ends; its processes. environment: what it finds there besides ours."""
+    process = subprocess.Popen(
+        ["taskset", "-c", str(processor), *command],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, **(environment or {})},
+    )
     try:
         wait_for(port, process)
         below = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split() if children else []
@@ -251,10 +262,51 @@ def start_aiohttp(site: Site, processor: int) -> Iterator[Target]:
 @contextlib.contextmanager
 def start_mitmproxy(site: Site, processor: int) -> Iterator[Target]:
     port = free_port()
-    command = [shutil.which("mitmdump") or "mitmdump", "-q", "--listen-host", "127.0.0.1", "-p", str(port)]
+    command = [str(private("mitmproxy") / "mitmdump"), "-q", "--listen-host", "127.0.0.1", "-p", str(port)]
     command += ["--mode", f"reverse:http://127.0.0.1:{site.backend}", "--set", f"confdir={site.folder}"]
     with running(command, processor, port) as pids:
         yield Target(pids, {"plain": port})
+
+
+@contextlib.contextmanager
+def start_proxy_py(site: Site, processor: int) -> Iterator[Target]:
+    port = free_port()
+    command = [str(private("proxy-py") / "python"), "-m", "proxy", "--hostname", "127.0.0.1", "--port", str(port)]
+    command += ["--num-acceptors", "1", "--num-workers", "1", "--log-level", "ERROR", "--disable-http-proxy"]
+    command += ["--enable-web-server", "--enable-reverse-proxy", "--plugins", "benchmarks.l7_proxy_py.Everything"]
+    with running(command, processor, port, children=True, environment={"BACKEND": str(site.backend)}) as pids:
+        yield Target(pids, {"plain": port})
+
+
+def uv() -> str | None:
+    """Where uv is: on PATH, or where `book.py` puts it."""
+    own = TOOLS / "bin" / "uv"
+    return shutil.which("uv") or (str(own) if own.exists() else None)
+
+
+def private(package: str) -> Path:
+    """The programs of an environment with nothing but this package; made if it is not there. CalledProcessError."""
+    folder = TOOLS / "peers" / package
+    programs, done = folder / "bin", folder / "done"
+    if not done.exists():
+        found = uv() or "uv"
+        subprocess.run([found, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], check=True)
+        subprocess.run([found, "pip", "install", "--quiet", "--python", str(programs / "python"), package], check=True)
+        done.touch()
+    return programs
+
+
+def private_lacking(package: str) -> Callable[[], str]:
+    def lacking() -> str:
+        if not uv():
+            return "uv is neither on PATH nor in .tools (python3 book.py setup gets it)"
+        try:
+            private(package)
+        except subprocess.CalledProcessError as failed:
+            return f"{package} cannot be installed ({failed.cmd[0]} ended with {failed.returncode})"
+        return ""
+
+    return lacking
 
 
 def command_lacking(name: str) -> Callable[[], str]:
@@ -271,5 +323,6 @@ TARGETS = {
     "lbcore": Kind(start_lbcore, lambda: ""),
     "lbcore+filters": Kind(start_lbcore_filters, lambda: ""),
     "aiohttp": Kind(start_aiohttp, module_lacking("aiohttp")),
-    "mitmproxy": Kind(start_mitmproxy, command_lacking("mitmdump")),
+    "mitmproxy": Kind(start_mitmproxy, private_lacking("mitmproxy")),
+    "proxy.py": Kind(start_proxy_py, private_lacking("proxy-py")),
 }

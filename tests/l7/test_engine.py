@@ -351,6 +351,24 @@ def test_a_backend_that_hangs() -> None:
     assert got.endswith(b"half")
 
 
+def test_a_backend_that_resets_the_connection() -> None:
+    """No FIN comes before it: the client, whose connection stays open, is told all the same, and at once."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    async def test() -> None:
+        async with backend(talk) as port, proxying(port) as (_, front):
+            reader, writer = await asyncio.open_connection("127.0.0.1", front)
+            writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx")
+            assert status(await asyncio.wait_for(reader.readuntil(b"bad gateway\n"), 5)) == 502
+            writer.close()
+
+    together(test)
+
+
 def test_nobody_listens() -> None:
     async def test() -> bytes:
         async with backend(answering(OK)) as port:

@@ -65,7 +65,10 @@ class BackendConnection(ResponseReader, asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self._gone:
+            exchange = self.exchange
             self._drop("reset")
+            if exchange is not None:
+                exchange.flush()
 
     def eof_received(self) -> bool:
         if self.exchange is None:

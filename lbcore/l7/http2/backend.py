@@ -98,8 +98,8 @@ class BackendStream(Stream):
     def on_head(self, lines: list[Line], ended: bool) -> None:
         try:
             if self._answered:
-                if not ended or self.expected:
-                    raise Malformed("fields in the middle of a body, or before all of it came")
+                if not ended or self.expected or self._protocol is not None:
+                    raise Malformed("fields in a tunnel, in the middle of a body, or before all of it came")
                 self.take_end(translate.trailers(lines))
                 return
             self._response(lines, ended)
@@ -114,7 +114,9 @@ class BackendStream(Stream):
             self.exchange.informational(response.status, response.headers)
             return
         self._answered = True
-        if self._protocol is not None and response.status == 200:
+        if response.status != 200:
+            self._protocol = None  # no tunnel
+        if self._protocol is not None:
             response.status, response.length = 101, None
             if self._key:
                 response.headers.set(websocket.ACCEPT, websocket.proof(self._key))

@@ -80,6 +80,8 @@ class ClientStream(Stream):
     def on_head(self, lines: list[Line], ended: bool) -> None:
         """Trailers: the head itself made the stream."""
         try:
+            if self.exchange is not None and self.exchange.request.protocol is not None:
+                raise Malformed("fields in a tunnel (RFC 9113 section 8.5)")
             if not ended or self.expected:
                 raise Malformed("fields in the middle of a body, or before all of it came (RFC 9113 section 8.1)")
             trailers = translate.trailers(lines)
@@ -175,6 +177,7 @@ class ClientConnection(Wire):
         self.deadline = 0.0
         self._served = 0
         self._state: tuple[object, ...] = ()
+        self._wrong = self._linger = False
 
     # ---- the connection ----
 
@@ -206,6 +209,8 @@ class ClientConnection(Wire):
 
     def _wait(self) -> None:
         """Set the deadline, unless nothing has changed: only what gets on gives a client more time."""
+        if self._linger:
+            return
         state = (self.reading_head, bool(self.streams), bool(self.waiting), self.moved, self.last)
         if state == self._state:
             return
@@ -232,6 +237,22 @@ class ClientConnection(Wire):
         else:
             self.goodbye()
         self.deadline = self.proxy.now + self.limits.linger if self._closing else 0.0
+
+    def failed(self, fault: Fault) -> None:
+        self._wrong = True
+        super().failed(fault)
+
+    def hang_up(self) -> None:
+        """Who is wrong may still be sending, and a close with bytes unread is a reset, which takes the GOAWAY with it:
+        so our half first, and what still comes is dropped for a while."""
+        if self._linger:
+            return
+        if self._wrong and self.transport.can_write_eof():
+            self._linger = True
+            self.transport.write_eof()
+            self.deadline = self.proxy.now + self.limits.linger
+        else:
+            self.transport.close()
 
     def finish(self) -> None:
         """Take no further request."""

@@ -13,6 +13,7 @@ on. Streams that we have reset are remembered for a while: their frames that wer
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Final
@@ -28,6 +29,7 @@ from lbcore.l7.http2.windows import Intake
 from lbcore.l7.limits import Limits
 
 REMEMBERED: Final = 512  # streams that we have reset
+GAPS: Final = 16  # between numbers of streams: what was passed over cannot be opened any more
 BATCH: Final = 131_072  # bytes that `emit` gives at once
 
 
@@ -61,6 +63,8 @@ class Connection:
         """Have we said that we take no more?"""
         self.last = 0
         """The highest stream that the peer opened."""
+        self.skipped: deque[range] = deque(maxlen=GAPS)
+        """Numbers that it passed over, and may not use any more (section 5.1.1)."""
         self.completed = 0
         self.moved = 0
         """Bytes of DATA sent."""

@@ -104,6 +104,10 @@ def unpadded(payload: bytes, flags: int) -> bytes:
         start, end = 1, end - payload[0]
     if flags & PRIORITIZED:
         start += 5
+    if start > len(payload):
+        raise Fault(
+            Code.FRAME_SIZE_ERROR, "a frame too small for the priority that it announces (RFC 9113 section 4.2)"
+        )
     if start > end:
-        raise Fault(Code.PROTOCOL_ERROR, "padding, or a priority, that is longer than its frame (RFC 9113 section 6.2)")
+        raise Fault(Code.PROTOCOL_ERROR, "padding that is longer than its frame (RFC 9113 sections 6.1, 6.2)")
     return payload[start:end]

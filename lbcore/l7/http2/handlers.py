@@ -101,8 +101,12 @@ def _new(connection: Connection, number: int, lines: list[Line] | None, ended: b
     if connection.server and not number & 1:
         raise Fault(Code.PROTOCOL_ERROR, f"HEADERS for stream {number}: a client's are odd (RFC 9113 section 5.1.1)")
     if not connection.server or number <= connection.last:
+        if any(number in gap for gap in connection.skipped):
+            raise Fault(Code.PROTOCOL_ERROR, f"stream {number}: passed over before (RFC 9113 section 5.1.1)")
         connection.closed(number, "HEADERS")
         return
+    if number > connection.last + 2:
+        connection.skipped.append(range(connection.last + 1, number))
     connection.last = number
     if connection.leaving and connection.going is not None and number > connection.going:
         connection.out.append(frames.reset(number, Code.REFUSED_STREAM))

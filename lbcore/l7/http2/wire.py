@@ -79,7 +79,11 @@ class Wire(Connection, asyncio.Protocol):
                 break
             self.transport.write(data)
         if self._closing and not self.ended:
-            self.transport.close()
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """All is written."""
+        self.transport.close()
 
     def close(self) -> None:
         """Write what is left of frames, then close."""

@@ -229,9 +229,11 @@ def test_a_writer_is_told_to_wait_and_to_go_on():
         (frames.HEADER.pack(0, 16_385, frames.DATA, 0, 1), Code.FRAME_SIZE_ERROR),
         (head(2, GET), Code.PROTOCOL_ERROR),  # a client's streams are odd
         (head(0, GET), Code.PROTOCOL_ERROR),
-        (head(3, GET) + head(1, GET), Code.STREAM_CLOSED),
+        (head(3, GET) + head(1, GET), Code.PROTOCOL_ERROR),
+        (head(1, GET) + head(3, GET) + head(1, GET), Code.STREAM_CLOSED),
         (frames.frame(frames.HEADERS, frames.END_HEADERS | frames.PADDED, 1, b"\xff"), Code.PROTOCOL_ERROR),
         (frames.frame(frames.HEADERS, 0x25, 1, WORD(1) + b"\0\x82"), Code.PROTOCOL_ERROR),
+        (frames.frame(frames.HEADERS, 0x25, 1, WORD(3)), Code.FRAME_SIZE_ERROR),
         (frames.frame(frames.HEADERS, frames.END_HEADERS, 1, b"\xbe"), Code.COMPRESSION_ERROR),
         (frames.frame(frames.HEADERS, 0, 1, b"\x82") + PING, Code.PROTOCOL_ERROR),
         (

@@ -15,7 +15,7 @@ from lbcore.l7.filters.filter import Filter
 from lbcore.l7.http2 import frames
 from lbcore.l7.limits import Limits
 from lbcore.l7.pools.pool import Timeouts
-from tests.l7.http2.live import chain, client, head, program, proxying
+from tests.l7.http2.live import PATIENCE, chain, client, head, program, proxying
 from tests.l7.live import OK, Seen, answering, backend, read_request, together
 
 
@@ -267,7 +267,9 @@ def test_an_idle_connection_and_half_a_head_are_ended():
                 data = await asyncio.wait_for(reader.read(), 10)
                 assert frames.goaway(0, 0)[3:5] in data  # type and flags of GOAWAY
                 writer.close()
-            assert not proxy.clients
+            async with asyncio.timeout(PATIENCE):
+                while proxy.clients:
+                    await asyncio.sleep(0.01)
 
     together(scene)
 
@@ -281,6 +283,26 @@ def test_a_request_that_is_malformed_ends_its_stream_and_no_other():
             assert (await one.until(h2.events.StreamReset, bad)).error_code == frames.Code.PROTOCOL_ERROR
             assert (await one.whole(good))[1] == b"ok"
             assert (await one.whole(long))[0][b":status"] == b"414"
+
+    together(scene)
+
+
+def test_a_client_that_is_wrong_gets_to_see_why():
+    """It goes on sending when it is sent away: a reset would take the GOAWAY away from it."""
+
+    async def scene():
+        async with proxying(1, limits=Limits(linger=1.0)) as (proxy, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(frames.PREFACE + frames.settings({}) + frames.window_update(0, 0))
+            for _ in range(100):
+                writer.write(frames.frame(frames.PING, 0, 0, b"12345678") * 1000)
+                await writer.drain()
+                await asyncio.sleep(0.001)
+            said = await asyncio.wait_for(reader.read(), 10)
+            assert frames.goaway(0, frames.Code.PROTOCOL_ERROR)[9:] in said
+            while proxy.clients:  # a client that says nothing is let go, too
+                await asyncio.sleep(0.05)
+            writer.close()
 
     together(scene)
 
