@@ -9,8 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import h2.events
 import pytest
 import trustme
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +22,7 @@ from lbcore.l7.program.admin import ORDER, Refused, find, number, told_by
 from lbcore.l7.program.admin import Call as AdminCall
 from lbcore.l7.program.service import Service
 from lbcore.wire.proxy_protocol import Header, Inet, encode
+from tests.l7.http2.live import client
 from tests.l7.live import PATIENCE, Seen, Talk, answering, backend, get, read_request, say, together
 
 LISTEN = "[[listen]]\nport = 0\n"
@@ -683,5 +687,27 @@ def test_what_fits_no_route_passes_the_filters_of_all(tmp_path: Path) -> None:
                     answer = await say(port_of(service), get(path))
                     assert answer.startswith(b"HTTP/1.1 " + status)
                     assert answer.count(b"\r\nx-request-id: ") == 1
+
+    together(test)
+
+
+def test_limits_of_http2_are_those_of_the_file(tmp_path: Path) -> None:
+    """What a client of HTTP/2 is told in SETTINGS, and what becomes of one that does not care."""
+
+    async def test() -> None:
+        async with backend(named("one")) as one:
+            limits = "[limits]\nbody = 1000\n[limits.http2]\nstreams = 3\nwindow = 70000\npatience = 20.0\n"
+            async with serving(tmp_path, simple(one, limits)) as (service, file):
+                async with client(port_of(service)) as there:
+                    told = (await there.until(h2.events.RemoteSettingsChanged)).changed_settings
+                    assert told[SettingCodes.MAX_CONCURRENT_STREAMS].new_value == 3
+                    assert told[SettingCodes.INITIAL_WINDOW_SIZE].new_value == 70_000
+                    for _ in range(60):
+                        there.h2.ping(b"12345678")
+                    there.send()
+                    gone = await there.until(h2.events.ConnectionTerminated)
+                    assert gone.error_code == ErrorCodes.ENHANCE_YOUR_CALM
+                file.write_text(file.read_text().replace("streams = 3", "streams = 4"))
+                assert "limits have changed" in await service.reload()  # connections have what they were told
 
     together(test)

@@ -31,6 +31,12 @@ class Http2Limits:
     patience: float = 200.0
     """What a connection may cost ahead of what it has brought. One point comes back each second, too."""
 
+    def __post_init__(self) -> None:
+        for name, least in (("window", 1), ("connection_window", frames.WINDOW)):
+            value = getattr(self, name)
+            if not least <= value <= frames.MOST:
+                raise ValueError(f"{name} is {value}, wanted {least} to {frames.MOST} (RFC 9113, 6.9)")
+
 
 COST: Final = {  # of a frame, in points of patience
     frames.PING: 1.0,

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lbcore.l7.config.options import Config, PoolSection, RouteOptions
-from lbcore.l7.filters import make
 from lbcore.l7.filters.cache import Cache
 from lbcore.l7.filters.filter import Filter
+from lbcore.l7.filters.kinds import make
 from lbcore.l7.filters.metrics import Metrics
 from lbcore.l7.front.tls import backend_context
 from lbcore.l7.message import Request
