@@ -572,21 +572,6 @@ def test_what_it_shows(tmp_path: Path) -> None:
     together(test)
 
 
-def test_metrics_are_what_prometheus_reads(tmp_path: Path) -> None:
-    from prometheus_client.parser import text_string_to_metric_families
-
-    async def test() -> str:
-        async with backend(named("one")) as one:
-            odd = simple(one, ADMIN).replace('"web"', '"we\\"b\\\\x"').replace("[[pool", COUNTED, 1)
-            async with serving(tmp_path, odd) as (service, _):
-                await say(port_of(service), get())
-                return (await Operator(service).call("GET", "/metrics"))[1]
-
-    families = {one.name: one for one in text_string_to_metric_families(together(test))}
-    assert families["lbcore_backend_up"].samples[0].labels["pool"] == 'we"b\\x'
-    assert sum(one.value for one in families["lbcore_requests"].samples) == 1
-
-
 def test_what_makes_no_sense_is_told(tmp_path: Path) -> None:
     async def test() -> None:
         async with backend(named("one")) as one, serving(tmp_path, simple(one, ADMIN)) as (service, _):
