@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -694,5 +696,102 @@ def test_limits_of_http2_are_those_of_the_file(tmp_path: Path) -> None:
                     assert gone.error_code == ErrorCodes.ENHANCE_YOUR_CALM
                 file.write_text(file.read_text().replace("streams = 3", "streams = 4"))
                 assert "limits have changed" in await service.reload()  # connections have what they were told
+
+    together(test)
+
+
+def test_sessions_are_resumed_after_a_reload_that_leaves_tls_as_it_is(tmp_path: Path) -> None:
+    """New certificates: resumed. Other rules: a new key, and so a full handshake; nothing fails either way."""
+
+    def visit(port: int, context: ssl.SSLContext, session: ssl.SSLSession | None) -> tuple[bool, ssl.SSLSession]:
+        sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        with context.wrap_socket(sock, server_hostname="shop.example", session=session) as there:
+            there.sendall(get())
+            answer = b""
+            while data := there.recv(4096):
+                answer += data
+            assert answer.endswith(b"one")
+            assert there.session is not None
+            return bool(there.session_reused), there.session
+
+    async def test() -> None:
+        async with backend(named("one")) as one:
+            text = simple(one).replace(LISTEN, f"{LISTEN}{certificate(tmp_path, 'shop.example')}", 1)
+            async with serving(tmp_path, text) as (service, file):
+                port, context = port_of(service), trusting()
+
+                async def again(session: ssl.SSLSession | None) -> tuple[bool, ssl.SSLSession]:
+                    return await asyncio.to_thread(visit, port, context, session)
+
+                reused, session = await again(None)
+                assert not reused
+                reused, session = await again(session)
+                assert reused
+                certificate(tmp_path, "shop.example")
+                assert await service.reload() == ""
+                reused, session = await again(session)
+                assert reused
+                file.write_text(text.replace("[[route]]", "[listen.tls]\nticket_life = 3600.0\n[[route]]", 1))
+                assert await service.reload() == ""
+                reused, session = await again(session)
+                assert not reused
+                assert (await again(session))[0]
+
+    together(test)
+
+
+def test_files_of_logs_are_opened_anew_under_load(tmp_path: Path) -> None:
+    """Moved away and told so, five times: each request has its line, in one of the files, and none fails."""
+    log = tmp_path / "access.log"
+    seen = Seen()
+    more = f"""[[route.filter]]
+kind = "access_log"
+path = "{log}"
+format = "combined"
+flush = 0.05
+[[route.filter]]
+kind = "metrics"
+[[route.filter]]
+kind = "cache"
+"""
+
+    async def test() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            answer = b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 3\r\n\r\none"
+            one = await stack.enter_async_context(backend(answering(answer, seen)))
+            text = simple(one).replace("[[pool", f"{more}[[pool", 1)
+            service, file = await stack.enter_async_context(serving(tmp_path, text))
+            port, over, asked = port_of(service), asyncio.Event(), 0
+
+            async def client() -> None:
+                nonlocal asked
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                while not over.is_set():
+                    asked += 1
+                    writer.write(get(f"/{asked}" if asked % 2 else "/same", close=False))
+                    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+                    assert head.startswith(b"HTTP/1.1 200 "), head
+                    assert await reader.readexactly(3) == b"one"
+                writer.close()
+
+            clients = [asyncio.create_task(client()) for _ in range(4)]
+            for number in range(5):
+                await asyncio.sleep(0.05)
+                log.rename(tmp_path / f"access.log.{number}")
+                right = number != 2  # a file that is wrong: the old configuration goes on, in a new log
+                file.write_text(text if right else text.replace("pool =", "pol =", 1))
+                assert (await service.reload() == "") is right
+                assert log.exists()
+            over.set()
+            await asyncio.gather(*clients)
+            counted = list(service.parts.metrics[0].counts.rows.values())
+            assert sum(row[0] for row in counted) == asked  # over all reloads
+            assert seen.all.count(b"GET /same ") == 1  # stored once, before the first reload
+            stack.pop_all()
+            await service.close()
+            lines = [line for path in sorted(tmp_path.glob("access.log*")) for line in path.read_text().splitlines()]
+            assert len(lines) == asked
+            assert all('" 200 3 ' in line for line in lines)
+            assert all(path.stat().st_size for path in tmp_path.glob("access.log.*"))
 
     together(test)

@@ -29,6 +29,7 @@ from lbcore.l7.config import document
 from lbcore.l7.config.document import File
 from lbcore.l7.config.options import Config, ListenOptions
 from lbcore.l7.engine.proxy import Proxy
+from lbcore.l7.filters.access_log import AccessLog
 from lbcore.l7.front.listening import Listener, opened
 from lbcore.l7.front.tls import Terminator, TlsOptions
 from lbcore.l7.pools.checker import Checker
@@ -96,10 +97,19 @@ class Service:
             except (ValueError, OSError) as error:
                 self.refused = str(error)
                 log.error("not reloaded, all stays as it was: %s", error)
+                self._reopen()
             else:
                 self.reloads, self.refused = self.reloads + 1, ""
                 log.info("reloaded")
             return self.refused
+
+    def _reopen(self) -> None:
+        """Logs that were moved away are begun anew, as with a reload that goes well."""
+        for one in self.parts.of(AccessLog):
+            try:
+                one.reopen()
+            except OSError as error:
+                log.error("the old log is written to, not a new one: %s", error)
 
     async def drain(self, seconds: float | None = None) -> bool:
         """Accept nobody any more, and let what is under way come to its end. Did it, in time?"""
