@@ -357,10 +357,10 @@ def test_tls_ends_here_or_goes_on_by_name(tmp_path: Path) -> None:
                     await over_tls(port_of(service), "shop.example")
                 assert await refused(port_of(service), get())
                 for _ in range(100):
-                    if not service._sessions:
+                    if not service.proxy.sessions:
                         break
                     await asyncio.sleep(0.02)
-                assert not service._sessions
+                assert not service.proxy.sessions
                 assert service.parts.pools["bank"].backends[0].active == 0
 
     together(test)

@@ -59,7 +59,6 @@ class Service:
         """Those that went well."""
         self.refused = ""
         """Why the last reload did not."""
-        self._sessions: set[asyncio.Task[None]] = set()
         self._later: set[asyncio.Task[None]] = set()
         self._checker = Checker(tls=tls_of)
         self._reloading = asyncio.Lock()
@@ -113,13 +112,9 @@ class Service:
 
     async def drain(self, seconds: float | None = None) -> bool:
         """Accept nobody any more, and let what is under way come to its end. Did it, in time?"""
-        until = monotonic() + (self.config.drain if seconds is None else seconds)
         for listener in self.listeners:
             listener.close()
-        await self.proxy.drain(until - monotonic())
-        while self._busy() and monotonic() < until:
-            await asyncio.sleep(LOOK)
-        return not self._busy()
+        return await self.proxy.drain(self.config.drain if seconds is None else seconds)
 
     async def close(self) -> None:
         """Let go of everything, now."""
@@ -127,16 +122,13 @@ class Service:
             listener.close()
         if self.admin is not None:
             await self.admin.close()
-        tasks = [*self._sessions, *self._later]
+        tasks = list(self._later)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._checker.close()
         await self.proxy.close()
         self.parts.close()
-
-    def _busy(self) -> bool:
-        return bool(self._sessions or self.proxy.clients or self.proxy.exchanges)
 
     # ---- a new configuration ----
 
@@ -180,7 +172,7 @@ class Service:
                     there.remove(kept)
                 tls = self._tls(options, kept)
                 sock = kept.sock if kept is not None else opened(options)
-                made.append(Listener(self.proxy, options, sock, tls, parts.pools, self._sessions))
+                made.append(Listener(self.proxy, options, sock, tls, parts.pools))
         except BaseException:
             self._give_back(made)
             raise
