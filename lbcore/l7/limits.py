@@ -5,7 +5,9 @@ Rule of this file: numbers with a name, a unit and a default; whoever enforces o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from lbcore.l7.http2.limits import Http2Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +42,5 @@ class Limits:
     """Bytes a second that a request's body must come at, on the average, once `idle_time` has passed."""
     linger: float = 2.0
     """How long a client may go on sending what nobody reads any more, so that it gets to see the answer."""
+    http2: Http2Limits = field(default_factory=Http2Limits)
+    """Of a connection of HTTP/2, a client's or a backend's, beside those of all."""

@@ -229,3 +229,24 @@ def test_the_proxys_own_log_goes_where_it_is_wanted(tmp_path: Path) -> None:
             program.process.send_signal(signal.SIGTERM)
             assert program.process.wait(PATIENCE) == 0
     assert ": 400: " in log.read_text()
+
+
+def test_logs_that_were_moved_away_are_begun_anew(tmp_path: Path) -> None:
+    """As logrotate does it: rename, then SIGHUP."""
+    file, log, access = tmp_path / "proxy.toml", tmp_path / "proxy.log", tmp_path / "access.log"
+    with backend("one") as one:
+        lines = f'[[route.filter]]\nkind = "access_log"\npath = "{access}"\nflush = 0.05\n'
+        file.write_text(text(one, f'[log]\nfile = "{log}"\n').replace("[[pool]]", f"{lines}[[pool]]"))
+        with started(file) as program:
+            assert program.get("/before") == "one"
+            for path in (log, access):
+                path.rename(f"{path}.1")
+            program.process.send_signal(signal.SIGHUP)
+            program.says("reloaded")
+            assert program.get("/after") == "one"
+            program.process.send_signal(signal.SIGTERM)
+            assert program.process.wait(PATIENCE) == 0
+    old, new = Path(f"{access}.1").read_text(), access.read_text()
+    assert ("/before" in old, "/after" in old) == (True, False)
+    assert ("/before" in new, "/after" in new) == (False, True)
+    assert "reloaded" in log.read_text()

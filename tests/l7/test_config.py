@@ -135,6 +135,9 @@ WRONG = {
     "no number": ("connect = 0.5", "connect = nan", 66, "pool[2].timeouts.connect is nan, wanted a number"),
     "no end": ("connect = 0.5", "connect = inf", 66, "pool[2].timeouts.connect is inf, wanted a number"),
     "never": ("connect = 0.5", "connect = 0", 66, "pool[2].timeouts.connect is 0"),
+    "a limit of HTTP/2 of nothing": ("head = 16384", "http2.streams = 0", 69, "http2.streams is 0, wanted"),
+    "a limit of HTTP/2 with a typo": ("head = 16384", "http2.steams = 9", 69, "no such key; did you mean streams?"),
+    "a window too small": ("head = 16384", "http2.connection_window = 9", 69, "connection_window is 9, wanted 65535"),
     "a limit of nothing": ("head = 16384", "head = 0", 69, "limits.head is 0, wanted more than 0"),
     "a number far too long": ("head = 16384", f"head = {'9' * 400}", 69, "limits.head is 999"),
     "a number that is no number any more": ("head = 16384", f"head = {'9' * 5000}", 1, "digits"),
@@ -200,6 +203,45 @@ def test_a_complaint_says_where_what_and_what_instead(case: str) -> None:
     found = complaints(text)
     assert any(words in one for one in found), found
     assert any(one.startswith(f"p.toml:{line}: ") and words in one for one in found), found
+
+
+CALL = '{ path = "/a", method = "/s.S/M", takes = [], gives = [] }'
+
+
+@pytest.mark.parametrize(
+    ("calls", "pool", "line", "words"),
+    [
+        (CALL, "", 10, "wanted a pool with protocol 'h2' or 'h2c' behind it, and of route[1] there is no pool"),
+        (CALL, 'pool = "web"', 10, "and of route[1] pool 'web' has protocol 'h1'"),
+        (f"{CALL}, {CALL}", 'pool = "rpc"', 12, "filters.api[1].calls has the paths /a, /a: one at least, and"),
+        (CALL.replace("/s.S", ""), 'pool = "rpc"', 12, "calls has '/a', '/M': /a/path and /package.Service/Method"),
+        (CALL.replace("[],", '[{ name = "a", number = 0, kind = "bool" }],'), 'pool = "rpc"', 12, "number"),
+        (CALL.replace("[],", '[{ name = "a", number = 1, kind = "boll" }],'), 'pool = "rpc"', 12, "mean bool"),
+        (CALL, 'pool = "rpc"', 0, ""),
+    ],
+)  # fmt: skip
+def test_a_gateway_needs_a_table_and_somebody_who_speaks_grpc(calls: str, pool: str, line: int, words: str) -> None:
+    backend = '[{ address = "127.0.0.1:9001" }]'
+    text = f"""[[pool]]
+name = "web"
+backend = {backend}
+[[pool]]
+name = "rpc"
+protocol = "h2c"
+backend = {backend}
+[[listen]]
+port = 8080
+[[filters.api]]
+kind = "rest_to_grpc"
+calls = [{calls}]
+[[route]]
+filters = ["api"]
+{pool}
+"""
+    if line == 0:
+        assert read(text).config.filters["api"]
+    else:
+        assert [one for one in complaints(text) if one.startswith(f"p.toml:{line}: ") and words in one]
 
 
 def test_all_is_told_at_once_in_the_order_of_the_lines() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import textwrap
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -19,6 +21,7 @@ from lbcore.l7.filters.filter import Filter
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, text
 from lbcore.l7.pools.pool import Timeouts
+from lbcore.l7.program.service import Service as InForce
 from lbcore.l7.rpc import gateway
 from lbcore.l7.rpc import grpc as ours
 from lbcore.l7.rpc.gateway import Call, Field, Gateway, GatewayOptions
@@ -353,3 +356,27 @@ def test_the_codec_agrees_with_the_specification():
     assert gateway.encode({"a": 150}, fields).hex() == "089601"
     assert gateway.encode({"b": "testing"}, fields).hex() == "120774657374696e67"
     assert gateway.decode(bytes.fromhex("08ffffffffffffffffff01"), fields)["a"] == -1
+
+
+def test_the_gateway_of_a_file(tmp_path: Path) -> None:
+    """The example in the head of `gateway`, in force: what is in its table is called, the rest goes on as it came."""
+    example = textwrap.dedent(
+        "    [[route.filter]]" + gateway.__doc__.partition("    [[route.filter]]")[2].partition("\n\n")[0]
+    )
+    example = example.replace("/shop.Greeter/Greet", "/t.T/Greet").replace('"text"', '"name"')
+
+    async def scene():
+        async with serving(Service()) as port, httpx.AsyncClient() as http:
+            pool = f'[[pool]]\nname = "shop"\nprotocol = "h2c"\nbackend = [{{ address = "127.0.0.1:{port}" }}]\n'
+            file = tmp_path / "proxy.toml"
+            file.write_text(f'[[listen]]\nport = 0\n[[route]]\npool = "shop"\n{example}\n{pool}')
+            async with InForce(file) as service:
+                address = f"http://{service.listeners[0].address}"
+                answer = await http.post(f"{address}/greet", json={"name": "Ann", "times": 2})
+                assert (answer.status_code, answer.json()) == (200, {"name": "hello hello Ann"})
+                assert (await http.post(f"{address}/greet", json={"nam": "Ann"})).status_code == 400
+                channel = grpc.aio.insecure_channel(service.listeners[0].address)
+                assert await channel.unary_unary("/t.T/Unary")(b"abc") == b"cba"
+                await channel.close()
+
+    play(scene)

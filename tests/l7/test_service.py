@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import h2.events
 import pytest
 import trustme
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +24,7 @@ from lbcore.l7.program.admin import ORDER, Refused, find, number, told_by
 from lbcore.l7.program.admin import Call as AdminCall
 from lbcore.l7.program.service import Service
 from lbcore.wire.proxy_protocol import Header, Inet, encode
+from tests.l7.http2.live import client
 from tests.l7.live import PATIENCE, Seen, Talk, answering, backend, get, read_request, say, together
 
 LISTEN = "[[listen]]\nport = 0\n"
@@ -351,10 +357,10 @@ def test_tls_ends_here_or_goes_on_by_name(tmp_path: Path) -> None:
                     await over_tls(port_of(service), "shop.example")
                 assert await refused(port_of(service), get())
                 for _ in range(100):
-                    if not service._sessions:
+                    if not service.proxy.sessions:
                         break
                     await asyncio.sleep(0.02)
-                assert not service._sessions
+                assert not service.proxy.sessions
                 assert service.parts.pools["bank"].backends[0].active == 0
 
     together(test)
@@ -568,21 +574,6 @@ def test_what_it_shows(tmp_path: Path) -> None:
     together(test)
 
 
-def test_metrics_are_what_prometheus_reads(tmp_path: Path) -> None:
-    from prometheus_client.parser import text_string_to_metric_families
-
-    async def test() -> str:
-        async with backend(named("one")) as one:
-            odd = simple(one, ADMIN).replace('"web"', '"we\\"b\\\\x"').replace("[[pool", COUNTED, 1)
-            async with serving(tmp_path, odd) as (service, _):
-                await say(port_of(service), get())
-                return (await Operator(service).call("GET", "/metrics"))[1]
-
-    families = {one.name: one for one in text_string_to_metric_families(together(test))}
-    assert families["lbcore_backend_up"].samples[0].labels["pool"] == 'we"b\\x'
-    assert sum(one.value for one in families["lbcore_requests"].samples) == 1
-
-
 def test_what_makes_no_sense_is_told(tmp_path: Path) -> None:
     async def test() -> None:
         async with backend(named("one")) as one, serving(tmp_path, simple(one, ADMIN)) as (service, _):
@@ -683,5 +674,124 @@ def test_what_fits_no_route_passes_the_filters_of_all(tmp_path: Path) -> None:
                     answer = await say(port_of(service), get(path))
                     assert answer.startswith(b"HTTP/1.1 " + status)
                     assert answer.count(b"\r\nx-request-id: ") == 1
+
+    together(test)
+
+
+def test_limits_of_http2_are_those_of_the_file(tmp_path: Path) -> None:
+    """What a client of HTTP/2 is told in SETTINGS, and what becomes of one that does not care."""
+
+    async def test() -> None:
+        async with backend(named("one")) as one:
+            limits = "[limits]\nbody = 1000\n[limits.http2]\nstreams = 3\nwindow = 70000\npatience = 20.0\n"
+            async with serving(tmp_path, simple(one, limits)) as (service, file):
+                async with client(port_of(service)) as there:
+                    told = (await there.until(h2.events.RemoteSettingsChanged)).changed_settings
+                    assert told[SettingCodes.MAX_CONCURRENT_STREAMS].new_value == 3
+                    assert told[SettingCodes.INITIAL_WINDOW_SIZE].new_value == 70_000
+                    for _ in range(60):
+                        there.h2.ping(b"12345678")
+                    there.send()
+                    gone = await there.until(h2.events.ConnectionTerminated)
+                    assert gone.error_code == ErrorCodes.ENHANCE_YOUR_CALM
+                file.write_text(file.read_text().replace("streams = 3", "streams = 4"))
+                assert "limits have changed" in await service.reload()  # connections have what they were told
+
+    together(test)
+
+
+def test_sessions_are_resumed_after_a_reload_that_leaves_tls_as_it_is(tmp_path: Path) -> None:
+    """New certificates: resumed. Other rules: a new key, and so a full handshake; nothing fails either way."""
+
+    def visit(port: int, context: ssl.SSLContext, session: ssl.SSLSession | None) -> tuple[bool, ssl.SSLSession]:
+        sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        with context.wrap_socket(sock, server_hostname="shop.example", session=session) as there:
+            there.sendall(get())
+            answer = b""
+            while data := there.recv(4096):
+                answer += data
+            assert answer.endswith(b"one")
+            assert there.session is not None
+            return bool(there.session_reused), there.session
+
+    async def test() -> None:
+        async with backend(named("one")) as one:
+            text = simple(one).replace(LISTEN, f"{LISTEN}{certificate(tmp_path, 'shop.example')}", 1)
+            async with serving(tmp_path, text) as (service, file):
+                port, context = port_of(service), trusting()
+
+                async def again(session: ssl.SSLSession | None) -> tuple[bool, ssl.SSLSession]:
+                    return await asyncio.to_thread(visit, port, context, session)
+
+                reused, session = await again(None)
+                assert not reused
+                reused, session = await again(session)
+                assert reused
+                certificate(tmp_path, "shop.example")
+                assert await service.reload() == ""
+                reused, session = await again(session)
+                assert reused
+                file.write_text(text.replace("[[route]]", "[listen.tls]\nticket_life = 3600.0\n[[route]]", 1))
+                assert await service.reload() == ""
+                reused, session = await again(session)
+                assert not reused
+                assert (await again(session))[0]
+
+    together(test)
+
+
+def test_files_of_logs_are_opened_anew_under_load(tmp_path: Path) -> None:
+    """Moved away and told so, five times: each request has its line, in one of the files, and none fails."""
+    log = tmp_path / "access.log"
+    seen = Seen()
+    more = f"""[[route.filter]]
+kind = "access_log"
+path = "{log}"
+format = "combined"
+flush = 0.05
+[[route.filter]]
+kind = "metrics"
+[[route.filter]]
+kind = "cache"
+"""
+
+    async def test() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            answer = b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 3\r\n\r\none"
+            one = await stack.enter_async_context(backend(answering(answer, seen)))
+            text = simple(one).replace("[[pool", f"{more}[[pool", 1)
+            service, file = await stack.enter_async_context(serving(tmp_path, text))
+            port, over, asked = port_of(service), asyncio.Event(), 0
+
+            async def client() -> None:
+                nonlocal asked
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                while not over.is_set():
+                    asked += 1
+                    writer.write(get(f"/{asked}" if asked % 2 else "/same", close=False))
+                    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+                    assert head.startswith(b"HTTP/1.1 200 "), head
+                    assert await reader.readexactly(3) == b"one"
+                writer.close()
+
+            clients = [asyncio.create_task(client()) for _ in range(4)]
+            for number in range(5):
+                await asyncio.sleep(0.05)
+                log.rename(tmp_path / f"access.log.{number}")
+                right = number != 2  # a file that is wrong: the old configuration goes on, in a new log
+                file.write_text(text if right else text.replace("pool =", "pol =", 1))
+                assert (await service.reload() == "") is right
+                assert log.exists()
+            over.set()
+            await asyncio.gather(*clients)
+            counted = list(service.parts.metrics[0].counts.rows.values())
+            assert sum(row[0] for row in counted) == asked  # over all reloads
+            assert seen.all.count(b"GET /same ") == 1  # stored once, before the first reload
+            stack.pop_all()
+            await service.close()
+            lines = [line for path in sorted(tmp_path.glob("access.log*")) for line in path.read_text().splitlines()]
+            assert len(lines) == asked
+            assert all('" 200 3 ' in line for line in lines)
+            assert all(path.stat().st_size for path in tmp_path.glob("access.log.*"))
 
     together(test)

@@ -126,6 +126,30 @@ def test_reload_gives_the_new_chain_to_new_connections_and_resumes_old_sessions(
     assert resumed.session_reused
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("guarded", [False, True])
+def test_tickets_are_sealed_with_a_new_key_now_and_then(shop, version, guarded, monkeypatch):
+    """With the old key nothing is resumed and nothing fails; files are not looked at for it, a CA neither."""
+    now = [0.0]
+    more = {"client_ca": shop.ca, "client_certificate": "required"} if guarded else {}
+    options = TlsOptions(certificates=(shop.pair("a", "a.example"),), ticket_life=100.0, **more)
+    terminator = Terminator(options, lambda: now[0])
+    client = shop.client(version)
+    shop.authority.issue_cert("who@a.example").configure_cert(client)
+    _, first = greet(terminator.context, client, "a.example")
+    now[0] = 99.0
+    assert greet(terminator.context, client, "a.example", first.session)[0].session_reused
+    terminator.reload()
+    assert greet(terminator.context, client, "a.example", first.session)[0].session_reused
+    Path(shop.ca).write_text("no CA")
+    now[0] = 100.0
+    server, second = greet(terminator.context, client, "a.example", first.session)
+    assert not server.session_reused
+    assert not guarded or server.getpeercert()
+    now[0] = 199.0
+    assert greet(terminator.context, client, "a.example", second.session)[0].session_reused
+
+
 def test_a_reload_that_fails_changes_nothing(shop):
     pair = shop.pair("a", "a.example")
     terminator = Terminator(TlsOptions(certificates=(pair,)))

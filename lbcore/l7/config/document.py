@@ -42,12 +42,13 @@ from lbcore.l7.config.options import (
     ShareOptions,
 )
 from lbcore.l7.config.toml_struct import BadConfig, Reader, lookup, shown, suggestion, written
-from lbcore.l7.filters import FILTERS, make
+from lbcore.l7.filters.kinds import FILTERS, make
 from lbcore.l7.filters.metrics import MetricsOptions
 from lbcore.l7.front.tls import BackendTlsOptions, Terminator, TlsOptions, backend_context
 from lbcore.l7.pools.pool import Pool
 from lbcore.l7.routing.match import match
 from lbcore.l7.routing.router import Route, Router
+from lbcore.l7.rpc.gateway import GatewayOptions
 from lbcore.l7.target import BadTarget, Rules, normal
 
 __all__ = ["BadConfig", "Config", "File", "parse", "read"]
@@ -207,11 +208,28 @@ class Together:
             self.reader.complain(
                 place, f"{written((*place, 'pool'))}: missing, wanted pool, split or a filter that answers"
             )
+        self.calls(place, route)
         rules = self.reader.made.get(("paths",))
         for key in ("path", "prefix"):
             value = getattr(route, key)
             if value is not None:
                 self.reachable((*place, key), value, rules if isinstance(rules, Rules) else Rules())
+
+    def calls(self, place: Place, route: RouteOptions) -> None:
+        """What becomes gRPC needs somebody who speaks it."""
+        names = [route.pool] if route.pool else [share.pool for share in route.split]
+        spoken = {pool.name: pool.protocol for _, pool in self.made("pool", PoolSection)}
+        slow = next((f"pool {name!r} has protocol 'h1'" for name in names if spoken.get(name) == "h1"), "")
+        why = slow if names else "there is no pool"
+        its = {
+            place,
+            *(("filters", name) for name in route.filters),
+            *(("filters", name) for _, name in self.told("always")),
+        }
+        for where, one in list(self.reader.made.items()):
+            if why and isinstance(one, GatewayOptions) and where[:2] in its:
+                told = f"wanted a pool with protocol 'h2' or 'h2c' behind it, and of {written(place)} {why}"
+                self.reader.complain(where, f"{written(where)}: {told}")
 
     def reachable(self, place: Place, path: str, rules: Rules) -> None:
         """Routes are found by normal paths: one that is not normal is nobody's."""
@@ -224,10 +242,12 @@ class Together:
             self.reader.complain(place, f"{written(place)} is {path!r}, {why}")
 
     def limits(self) -> None:
-        told = self.reader.told.get("limits")
-        for name, value in told.items() if isinstance(told, dict) else ():
-            if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
-                self.reader.complain(("limits", name), f"limits.{name} is {value}, wanted more than 0")
+        for section in (("limits",), ("limits", "http2")):
+            told = lookup(self.reader.told, section)
+            for name, value in told.items() if isinstance(told, dict) else ():
+                if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
+                    place = (*section, name)
+                    self.reader.complain(place, f"{written(place)} is {value}, wanted more than 0")
 
     def buckets(self) -> None:
         """Counters are shown together: histograms with other buckets cannot be added up."""

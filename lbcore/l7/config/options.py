@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from lbcore.l7.filters import AnyOptions
+from lbcore.l7.filters.kinds import AnyOptions
 from lbcore.l7.front.tls import BackendTlsOptions, TlsOptions
 from lbcore.l7.limits import Limits
 from lbcore.l7.pools.options import BackendOptions, HashOptions, PoolOptions

@@ -4,6 +4,7 @@
 |---|---|
 | exchange | one request: filters, route, the response |
 | attempt | its other half: backends that are asked, and asked again |
+| hedge | a second attempt beside the first |
 | transforms | a body through what filters put in its way |
 | sides | the two halves that an exchange joins; `http1` and `http2` each have both |
 | connections | connections with backends that wait for their next request |

@@ -8,6 +8,10 @@ again: what was sent of its body is still kept, and the pool allows it. A connec
 answers is the ordinary race with a backend's idle timeout; that attempt is repeated once on a new connection, for
 methods that may be repeated (RFC 9110, 9.2.2), and does not count against the backend.
 
+Who finds the pool full may wait for a place (`breaker.pending`), in a row with others, for as long as `timeouts.queue`
+allows. Whoever ends calls the first of them, at once, so that nobody who comes anew is faster; it begins a little
+later, when the other one is done.
+
 It is a base class, not an object of its own: most requests are answered by their first attempt, and pay for nothing
 else.
 
@@ -22,6 +26,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from lbcore.l7.engine.hedge import Hedge
 from lbcore.l7.engine.sides import Carried
 from lbcore.l7.message import Headers, Request, Response, text
 from lbcore.l7.pools.pool import Backend, Pool, Result
@@ -41,9 +46,9 @@ class Attempts(Carried):
     """See the head of this file."""
 
     __slots__ = (
-        "_asked", "_expects", "_kept", "_kept_size", "_over", "_pool", "_repeatable", "_request_over", "_side",
-        "_stale", "_target", "_trailers", "_tried", "_turn", "attempts", "backend", "client", "deadline", "error",
-        "proxy", "request", "response",
+        "_asked", "_expects", "_hedge", "_kept", "_kept_size", "_over", "_pool", "_queued", "_repeatable",
+        "_request_over", "_side", "_stale", "_target", "_trailers", "_tried", "_turn", "attempts", "backend", "client",
+        "deadline", "error", "proxy", "request", "response",
     )  # fmt: skip
 
     def __init__(self, proxy: Proxy, client: ClientSide, request: Request) -> None:
@@ -56,11 +61,12 @@ class Attempts(Carried):
         self._target: Backend | None = None
         self._tried: tuple[Backend, ...] = ()
         self._side: BackendSide | None = None
+        self._hedge: Hedge | None = None
         self._kept: list[bytes] | None = None  # of the request's body, to be sent (again)
         self._kept_size = 0
         self._repeatable = True  # nothing of the body was sent that is not kept
         self._trailers = NONE
-        self._request_over = self._over = self._stale = self._expects = False
+        self._request_over = self._over = self._stale = self._expects = self._queued = False
         self._turn = 0  # of the attempt; what belongs to an earlier one comes too late
 
     def answer(self, response: Response) -> None:
@@ -79,10 +85,29 @@ class Attempts(Carried):
         """Somebody of this pool who was not asked yet."""
         backend = pool.pick(self.request, self._tried)
         if backend is None:
-            self._failed("no backend", 503)
+            if pool.wait(self._called):
+                self._queued, self.deadline = True, self.proxy.now + pool.timeouts.queue
+            else:
+                self._failed("no backend", 503)
             return
         self._continue()
         self._try(pool, backend)
+        if pool.options.hedge is not None:
+            self._hedge_later(pool, pool.options.hedge.delay)
+
+    def _called(self) -> None:
+        """There may be a place: take it now, and begin when whoever has left it is done."""
+        pool = self._pool
+        assert pool is not None
+        backend = pool.pick(self.request, self._tried)
+        if backend is not None:
+            self._queued = False
+            self._continue()
+            self._try(pool, backend, later=True)
+            if pool.options.hedge is not None:
+                self._hedge_later(pool, pool.options.hedge.delay)
+        elif not pool.wait(self._called):
+            self.deadline = self.proxy.now  # there is nothing to wait for
 
     def _continue(self) -> None:
         """Somebody wants the body: say so to a client that waits for it (RFC 9110, 10.1.1)."""
@@ -90,12 +115,12 @@ class Attempts(Carried):
             self._expects = False
             self.client.informational(100, Headers())
 
-    def _try(self, pool: Pool, backend: Backend) -> None:
+    def _try(self, pool: Pool, backend: Backend, *, later: bool = False) -> None:
         self.attempts += 1
         self._turn += 1
         self._target, self.backend, self._asked = backend, backend.name, monotonic()
         pool.began(backend)
-        connection = None if self._stale else self.proxy.connections.take(pool, backend)
+        connection = None if self._stale or later else self.proxy.connections.take(pool, backend)
         if connection is None:
             self.deadline = 0.0
             self.proxy.task(self._connect(pool, backend, self._turn))
@@ -103,15 +128,11 @@ class Attempts(Carried):
             self._send(connection.open(self))
 
     async def _connect(self, pool: Pool, backend: Backend, turn: int) -> None:
-        connection, why = None, ""
-        try:
-            connection = await self.proxy.connections.connect(pool, backend)
-        except TimeoutError:
-            why = "connect timeout"
-        except ConnectionRefusedError:
-            why = "refused"
-        except OSError as error:
-            why = f"unreachable: {error}"
+        connections, why = self.proxy.connections, ""
+        wanted = not (self._over or self._stale or turn != self._turn)
+        connection = connections.take(pool, backend) if wanted else None  # one may be idle by now
+        if connection is None:
+            connection, why = await connections.reach(pool, backend)
         if self._over or turn != self._turn:
             if connection is not None:
                 connection.close()
@@ -130,9 +151,7 @@ class Attempts(Carried):
             side.send_head(request)
         except ValueError as error:
             self.proxy.broken(self, error)
-            side.cancel()
-            self._side = None
-            self._settle(Result(error="proxy"))
+            self._drop_side("proxy")
             self.answer(text(500, "the proxy failed"))
             return
         if request.body is not None:
@@ -212,6 +231,8 @@ class Attempts(Carried):
             self._try(pool, backend)
             return
         self._settle(result)
+        if self._leaves_it_to_hedge(pool, backend):
+            return
         if self._can_repeat() and pool.again(self.request, result, self.attempts, tried=(*self._tried, backend)):
             self._stale = False
             self._tried = (*self._tried, backend)
@@ -224,6 +245,9 @@ class Attempts(Carried):
         if not self._can_repeat():
             return False
         result, tried = Result(response.status, "", monotonic() - self._asked, sent=True), (*self._tried, backend)
+        if self._leaves_it_to_hedge(pool, backend):
+            self._drop_attempt("", result)
+            return True
         if not pool.again(self.request, result, self.attempts, tried=tried):
             return False
         self._drop_side("", result)
@@ -241,6 +265,14 @@ class Attempts(Carried):
             self._target = None
 
     def _drop_side(self, why: str, result: Result | None = None) -> None:
+        """Whatever is under way, or waited for, is not wanted any more."""
+        if self._queued and self._pool is not None:
+            self._queued = False
+            self._pool.give_up(self._called)
+        self._drop_hedge()
+        self._drop_attempt(why, result)
+
+    def _drop_attempt(self, why: str, result: Result | None = None) -> None:
         side, self._side = self._side, None
         self._turn += 1
         if side is not None:
@@ -248,12 +280,56 @@ class Attempts(Carried):
         if self._target is not None:
             self._settle(result or Result(0, why, monotonic() - self._asked, sent=side is not None))
 
+    # ---- a second one beside it ----
+
+    @property
+    def asked(self) -> tuple[Backend, ...]:
+        """Who was asked, if one of them still is, nothing is known of the answer, and another may be asked too."""
+        if self._target is None or self._over or self.response is not None:
+            return ()
+        plain = self._request_over and self.request.length == 0 and self.request.protocol is None
+        return (*self._tried, self._target) if plain else ()
+
+    def adopt(self, hedge: Hedge) -> None:
+        """It takes the place of the attempt that there is, or was."""
+        self._hedge = None
+        self._drop_attempt("cancelled")
+        self._asked = hedge.asked
+        self._side, self._target = hedge.leave()
+        if self._target is not None:
+            self.backend = self._target.name
+        if self._side is not None:
+            self._side.exchange = self
+
+    def _hedge_later(self, pool: Pool, delay: float) -> None:
+        self._drop_hedge()
+        self._hedge = Hedge(self, pool, delay)
+
+    def _leaves_it_to_hedge(self, pool: Pool, backend: Backend) -> bool:
+        """Is there another one that may yet be answered?"""
+        if self._hedge is None or self._hedge.backend is None:
+            return False
+        self._tried = (*self._tried, backend)
+        self.deadline = self.proxy.now + pool.timeouts.head
+        return True
+
+    def _drop_hedge(self) -> None:
+        hedge, self._hedge = self._hedge, None
+        if hedge is not None:
+            hedge.cancel()
+
     def _failed(self, why: str, status: int) -> None:
         self.error = why
         self.answer(text(status, WORDS[status]))
 
     def _expire(self) -> None:
         """The response's head did not come in time: whose fault is it?"""
+        if self._queued:
+            self._drop_side("")
+            self._failed("no place", 503)
+            return
+        if self._target is None and self._hedge is not None:
+            self.adopt(self._hedge)
         side = self._side
         if not self._request_over and self.request.length != 0 and (side is None or side.writable):
             self.error = "client too slow"

@@ -45,6 +45,17 @@ class Connections:
             self.open.discard(connection)
         return None
 
+    async def reach(self, pool: Pool, backend: Backend) -> tuple[BackendConnection | Seat | None, str]:
+        """A new one, or None and why not."""
+        try:
+            return await self.connect(pool, backend), ""
+        except TimeoutError:
+            return None, "connect timeout"
+        except ConnectionRefusedError:
+            return None, "refused"
+        except OSError as error:
+            return None, f"unreachable: {error}"
+
     async def connect(self, pool: Pool, backend: Backend) -> BackendConnection | Seat:
         """A new one. OSError (TimeoutError among them, and ssl.SSLError): it could not be made."""
         if pool.protocol != "h1":

@@ -26,6 +26,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from lbcore.l7.engine.attempt import NONE, Attempts
+from lbcore.l7.engine.sides import Served
 from lbcore.l7.engine.transforms import rest, whole
 from lbcore.l7.errors import Malformed
 from lbcore.l7.message import Headers, Request, Response, Transform, text
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 REFUSED = frozenset((b"CONNECT", b"TRACE"))
 
 
-class Exchange(Attempts):
+class Exchange(Attempts, Served):
     """See the head of this file. The attributes up to `bytes_out` are those that filters see, with `Attempts`'."""
 
     __slots__ = (
@@ -218,6 +219,8 @@ class Exchange(Attempts):
             self._side = None
         if response.status >= 500 and self._asks_another(pool, backend, response):
             return
+        if self._hedge is not None:
+            self._drop_hedge()
         pool.mark(self.request, backend, response)
         self._moved()
         self._outwards(response, self._passed)
@@ -379,10 +382,7 @@ class Exchange(Attempts):
         """The deadline has passed."""
         if self._over:
             return
-        if self._collecting or (self.response is None and not self._request_over and self._side is None):
-            self.error = "client too slow"
-            self.answer(text(408, "the request's body took too long"))
-        elif self.response is None:
+        if self.response is None:
             self._expire()
         else:
             self._drop_side("timeout")

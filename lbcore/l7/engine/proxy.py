@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import ssl
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lbcore.l7.engine.connections import Connections
 from lbcore.l7.engine.exchange import Exchange
 from lbcore.l7.engine.fetch import Fetched
 from lbcore.l7.engine.sides import ClientSide
 from lbcore.l7.front.arrivals import Arrival, Client
-from lbcore.l7.front.gate import Gate, PassthroughOptions
 from lbcore.l7.front.tls import Terminator
 from lbcore.l7.http1 import scan
 from lbcore.l7.http1.scan import Scratch
@@ -33,6 +31,9 @@ from lbcore.l7.message import Peer, Request, Response
 from lbcore.l7.pools.pool import Pool
 from lbcore.l7.routing.router import Router
 from lbcore.l7.target import STRICT, Rules
+
+if TYPE_CHECKING:
+    from lbcore.l7.front.listening import Listener
 
 log = logging.getLogger("lbcore.l7")
 TICK = 0.1  # seconds between two looks at the deadlines
@@ -50,7 +51,9 @@ class Proxy:
         self.draining = False
         self.now = monotonic()
         """What the clock said at its last tick: good enough for deadlines."""
-        self._servers: list[asyncio.Server | Gate] = []
+        self.sessions: set[asyncio.Task[None]] = set()
+        """Connections that no client's side has yet, or ever: handshakes, and what is passed through."""
+        self._servers: list[asyncio.Server | Listener] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._clock: asyncio.TimerHandle | None = None
 
@@ -64,19 +67,21 @@ class Proxy:
 
     # ---- listening ----
 
-    async def listen(
-        self,
-        host: str,
-        port: int = 0,
-        tls: ssl.SSLContext | Terminator | None = None,
-        passthrough: Sequence[PassthroughOptions] = (),
-    ) -> tuple[str, int]:
+    async def listen(self, host: str, port: int = 0, tls: ssl.SSLContext | Terminator | None = None) -> tuple[str, int]:
         """Take connections; the address they come to. OSError: it is taken, or not ours.
 
-        tls: a Terminator can be reloaded while it serves. passthrough: what is not ended here; with a Terminator only.
+        tls: a Terminator can be reloaded while it serves. More than that is for `front.listening`.
         """
         if isinstance(tls, Terminator):
-            return self._gate(host, port, tls, passthrough)
+            from lbcore.l7.config.options import ListenOptions
+            from lbcore.l7.front.listening import Listener, opened
+
+            options = ListenOptions(address=host, port=port)
+            listener = Listener(self, options, opened(options), tls)
+            self._servers.append(listener)
+            await listener.start()
+            name = listener.sock.getsockname()
+            return name[0], name[1]
         server = await asyncio.get_running_loop().create_server(
             self._client,
             host,
@@ -89,32 +94,13 @@ class Proxy:
         name = server.sockets[0].getsockname()
         return name[0], name[1]
 
-    def _gate(
-        self, host: str, port: int, tls: Terminator, passthrough: Sequence[PassthroughOptions]
-    ) -> tuple[str, int]:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        sock = socket.create_server((host, port), family=family, backlog=1024)
-        limits = self.limits
-        self._servers.append(
-            Gate(
-                sock,
-                tls,
-                self._client,
-                passthrough=passthrough,
-                most=limits.connections,
-                linger=limits.linger,
-            )
-        )
-        name = sock.getsockname()
-        return name[0], name[1]
-
     @property
-    def gates(self) -> tuple[Gate, ...]:
-        """Those listeners whose certificates can be listed and exchanged."""
-        return tuple(one for one in self._servers if isinstance(one, Gate))
+    def crowded(self) -> bool:
+        """Are there as many connections as there may be?"""
+        return len(self.clients) + len(self.sessions) >= self.limits.connections
 
     def _client(self) -> asyncio.Protocol:
-        if len(self.clients) >= self.limits.connections:
+        if self.crowded:
             return _Refused()
         return Arrival(self)
 
@@ -177,7 +163,7 @@ class Proxy:
         return not self._occupied()
 
     def _occupied(self) -> bool:
-        return bool(self.exchanges or self.clients or any(gate.busy for gate in self.gates))
+        return bool(self.exchanges or self.clients or self.sessions)
 
     async def close(self) -> None:
         """Let go of everything, now."""
@@ -189,12 +175,14 @@ class Proxy:
         for client in list(self.clients):
             client.transport.abort()
         await asyncio.sleep(0)
-        for task in list(self._tasks):
+        tasks = [*self._tasks, *self.sessions]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self.connections.close()
         for server in self._servers:
-            await server.wait_closed()
+            if isinstance(server, asyncio.AbstractServer):
+                await server.wait_closed()
         self._servers.clear()
 
 

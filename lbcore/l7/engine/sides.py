@@ -62,6 +62,8 @@ class ClientSide(Protocol):
 class BackendSide(Protocol):
     """Where the request goes, and the response comes from."""
 
+    exchange: Carried | None
+    """Whom it reports to; may become another one between two reports."""
     writable: bool
     reused: bool
     """Has the connection carried a request before? Then its backend may have closed it, and nobody is to blame."""
@@ -96,26 +98,9 @@ class BackendSide(Protocol):
 
 
 class Carried(Protocol):
-    """The exchange, as its two sides see it."""
+    """The exchange, as its backend's side sees it."""
 
     __slots__ = ()
-    request: Request
-
-    def request_data(self, data: bytes) -> None:
-        """A piece of the request's body."""
-        ...
-
-    def request_end(self, trailers: Headers) -> None:
-        """The request is complete."""
-        ...
-
-    def client_gone(self, why: str) -> None:
-        """The client broke the connection or the stream off, or sent what cannot be read."""
-        ...
-
-    def client_ready(self) -> None:
-        """The client's side is writable again."""
-        ...
 
     def informational(self, status: int, headers: Headers) -> None:
         """The backend sent a 1xx; not 101, which is a response here."""
@@ -143,4 +128,26 @@ class Carried(Protocol):
 
     def flush(self) -> None:
         """No more to report for now."""
+        ...
+
+
+class Served(Carried, Protocol):
+    """The exchange, as its client's side sees it: what the backend's does, and this."""
+
+    __slots__ = ()
+
+    def request_data(self, data: bytes) -> None:
+        """A piece of the request's body."""
+        ...
+
+    def request_end(self, trailers: Headers) -> None:
+        """The request is complete."""
+        ...
+
+    def client_gone(self, why: str) -> None:
+        """The client broke the connection or the stream off, or sent what cannot be read."""
+        ...
+
+    def client_ready(self) -> None:
+        """The client's side is writable again."""
         ...

@@ -139,17 +139,19 @@ def exposition(filters: Sequence[Metrics]) -> bytes:
             _add(errors, key, count)
     two = ("route", "backend")
     lines = [
-        *_family("requests_total", "counter", "Exchanges that ended.", _lines((*two, "status"), requests)),
-        *_family(
-            "attempts_total", "counter", "Requests sent to backends, retries included.", _lines(two, sums[ATTEMPTS])
+        *family("requests_total", "counter", "Exchanges that ended.", labelled((*two, "status"), requests)),
+        *family(
+            "attempts_total", "counter", "Requests sent to backends, retries included.", labelled(two, sums[ATTEMPTS])
         ),
-        *_family("request_bytes_total", "counter", "Bytes of request bodies.", _lines(two, sums[BYTES_IN])),
-        *_family("response_bytes_total", "counter", "Bytes of response bodies, as sent.", _lines(two, sums[BYTES_OUT])),
-        *_family("errors_total", "counter", "Exchanges without a whole answer.", _lines((*two, "error"), errors)),
-        *_family(
+        *family("request_bytes_total", "counter", "Bytes of request bodies.", labelled(two, sums[BYTES_IN])),
+        *family(
+            "response_bytes_total", "counter", "Bytes of answers' bodies, as sent.", labelled(two, sums[BYTES_OUT])
+        ),
+        *family("errors_total", "counter", "Exchanges without a whole answer.", labelled((*two, "error"), errors)),
+        *family(
             "request_seconds", "histogram", "From a request's head to the answer's end.", _histogram(routes, buckets)
         ),
-        *_family(
+        *family(
             "requests_in_flight", "gauge", "Exchanges under way.", [("", sum(one.in_flight for one in all_counts))]
         ),
     ]
@@ -160,12 +162,13 @@ def _add(table: dict[tuple[str, ...], float], key: tuple[str, ...], value: float
     table[key] = table.get(key, 0) + value
 
 
-def _labels(names: Iterable[str], values: Iterable[str]) -> str:
+def _labels(names: Sequence[str], values: Iterable[str]) -> str:
     pairs = (f'{name}="{value.translate(ESCAPES)}"' for name, value in zip(names, values, strict=True))
-    return "{" + ",".join(pairs) + "}"
+    return "{" + ",".join(pairs) + "}" if names else ""
 
 
-def _lines(names: tuple[str, ...], table: Mapping[tuple[str, ...], float]) -> list[tuple[str, float]]:
+def labelled(names: tuple[str, ...], table: Mapping[tuple[str, ...], float]) -> list[tuple[str, float]]:
+    """Values of these labels, and numbers, as lines of a family: what stands behind its name, and the number."""
     return [(_labels(names, key), value) for key, value in sorted(table.items())]
 
 
@@ -182,6 +185,7 @@ def _histogram(routes: Mapping[str, list[float]], buckets: Sequence[float]) -> l
     return lines
 
 
-def _family(name: str, kind: str, words: str, lines: Iterable[tuple[str, float]]) -> list[str]:
+def family(name: str, kind: str, words: str, lines: Iterable[tuple[str, float]]) -> list[str]:
+    """All lines of one: what it is, and each value."""
     shown = (f"lbcore_{name}{labels} {int(value) if value == int(value) else repr(value)}" for labels, value in lines)
     return [f"# HELP lbcore_{name} {words}", f"# TYPE lbcore_{name} {kind}", *shown]

@@ -137,11 +137,28 @@ class RateLimit(Filter):
         }[options.by]  # fmt: skip
         self._clients: dict[str, bytes] = {}
         self._failing = False
+        self._given_on = False  # another one has the store now
         self.counts = {"passed": 0, "refused": 0, "store_failed": 0}
         """Of requests; `store_failed` are among the passed or refused too."""
         window = math.ceil(options.burst / options.rate)
         self._policy = (b"ratelimit-policy", b'"%b";q=%d;w=%d' % (options.policy.encode(), options.burst, window))
         self._said = b'"%b";r=%%d;t=%%d' % options.policy.encode()
+
+    @property
+    def policy(self) -> str:
+        """The name of this limit."""
+        return self._options.policy
+
+    def share(self, other: RateLimit) -> bool:
+        """Before the first exchange: go on with what another one has counted; that one may be closed.
+
+        False, nothing done: the two are configured differently, and so are their buckets.
+        """
+        if other._options != self._options:
+            return False
+        self._store.close()
+        self._store, self.counts, other._given_on = other._store, other.counts, True
+        return True
 
     def on_request(self, exchange: Exchange) -> Answer | Awaitable[Answer]:
         key = self._find(exchange)
@@ -204,7 +221,8 @@ class RateLimit(Filter):
 
     def close(self) -> None:
         """Let go of the store."""
-        self._store.close()
+        if not self._given_on:
+            self._store.close()
 
     # ---- keys: a letter for the kind, and which one; None if the request has none ----
 

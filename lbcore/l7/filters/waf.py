@@ -81,6 +81,7 @@ class Waf(Filter):
     """Looks for attacks."""
 
     def __init__(self, options: WafOptions) -> None:
+        self._options = options
         self._blocks = options.mode == "block"
         self._rules = tuple(rule for rule in RULES if rule.name in options.rules)
         self._fields = frozenset(name.lower().encode() for name in options.headers) | (
@@ -91,6 +92,13 @@ class Waf(Filter):
         self._clean: set[bytes] = set()
         self.counts = dict.fromkeys((*options.rules, "encoded"), 0)
         """What was found, by rule, and requests with a compressed body."""
+
+    def share(self, other: Waf) -> bool:
+        """Before the first exchange: count on where another one counts. False: they look for other things."""
+        if other._options != self._options:
+            return False
+        self.counts = other.counts
+        return True
 
     def on_request(self, exchange: Exchange) -> Answer:
         request = exchange.request

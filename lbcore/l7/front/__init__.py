@@ -2,8 +2,8 @@
 
 | file | its idea |
 |---|---|
-| listening | sockets, and what is settled before anybody speaks HTTP: limits, PROXY protocol |
-| gate | TLS that is ended here, and TLS that passes through, on one port |
+| listening | sockets, and what is settled before anybody speaks HTTP: limits, PROXY protocol, TLS here or passed on |
+| peek | what a connection begins with, looked at and left where it is |
 | tls | who we are to clients, whom we believe among backends |
 | arrivals | which version of HTTP a connection speaks |
 """

@@ -5,13 +5,12 @@ header, which is taken off.
 
 Theory. The socket that listens outlives what is behind it: a reload puts a new server on the same socket, so nobody who
 waits in the kernel's queue notices. Where something has to be known before TLS begins (who the client is, by a PROXY
-header; whose TLS it is, by the name in the ClientHello) the bytes are looked at with MSG_PEEK and stay in the kernel:
-whoever gets the connection then, TLS here or a backend that has the key, reads it from its first byte.
+header; whose TLS it is, by the name in the ClientHello) the bytes are looked at while they lie in the kernel (`peek`).
 
 Traps
-- Looking again finds the same bytes at once; SO_RCVLOWAT makes the kernel wait for more of them.
 - A PROXY header is believed of some networks, and there every connection has to begin with one: who may leave it out
   could also write it.
+- What is passed on is not ours to verify: the backend's certificate and the client's meet beyond us.
 - Everything before HTTP has one deadline: a client that sends nothing holds a descriptor, no longer.
 """
 
@@ -23,24 +22,25 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lbcore.l4.relay import sockets
 from lbcore.l4.relay.side import Side, relay
 from lbcore.l7.config.options import ListenOptions, authority
-from lbcore.l7.engine.proxy import Proxy
 from lbcore.l7.front.arrivals import Arrival
-from lbcore.l7.front.gate import peek
+from lbcore.l7.front.peek import header_of, hello_of
 from lbcore.l7.front.tls import Terminator
 from lbcore.l7.http1.client import ClientConnection as Http1
 from lbcore.l7.http2.client import ClientConnection as Http2
 from lbcore.l7.message import Headers, Peer, Request
-from lbcore.l7.pools.pool import Pool, Result
+from lbcore.l7.pools.pool import Backend, Pool, Result
 from lbcore.l7.routing.match import covers, name_of
 from lbcore.l7.trust import Trust, networks_of
-from lbcore.wire import proxy_protocol
-from lbcore.wire.errors import Incomplete, Malformed
+from lbcore.wire.errors import Malformed
 from lbcore.wire.proxy_protocol import Inet
+
+if TYPE_CHECKING:
+    from lbcore.l7.engine.proxy import Proxy
 
 log = logging.getLogger("lbcore.l7")
 BACKLOG: Final = 1024
@@ -48,8 +48,6 @@ AT_ONCE: Final = 64
 """Clients accepted before those who are in have their turn."""
 PATIENCE: Final = 0.1
 """Seconds until descriptors are looked for again."""
-HEADER: Final = 1 << 16
-"""Bytes looked at for a PROXY header; its parser has a limit of its own."""
 HELLO: Final = 16384
 """Bytes of a ClientHello, where no TLS of ours has a limit."""
 
@@ -79,8 +77,8 @@ class Introduced(Arrival):
 class Listener:
     """One socket, and what it leads to.
 
-    tls: of connections that end here. pools: of those that do not, by name. sessions: where tasks are noted of
-    connections that are passed through or not settled yet; whoever closes all cancels them.
+    tls: of connections that end here. pools: of those that do not, by name. Those that are passed through, or not
+    settled yet, are tasks in the proxy's `sessions`.
     """
 
     def __init__(
@@ -90,11 +88,9 @@ class Listener:
         sock: socket.socket,
         tls: Terminator | None = None,
         pools: Mapping[str, Pool] | None = None,
-        sessions: set[asyncio.Task[None]] | None = None,
     ) -> None:
         self.proxy, self.options, self.sock, self.tls = proxy, options, sock, tls
         self._pools: Mapping[str, Pool] = pools or {}
-        self._sessions: set[asyncio.Task[None]] = set() if sessions is None else sessions
         self._trust = Trust(networks_of(options.proxy_protocol, "proxy_protocol"))
         self._passes = [(name_of(name), one.pool) for one in options.passthrough for name in one.names]
         self._server: asyncio.Server | None = None
@@ -132,7 +128,7 @@ class Listener:
 
     def _client(self, peer: Peer | None = None) -> asyncio.Protocol:
         """Whoever is to have a new connection."""
-        if len(self.proxy.clients) + len(self._sessions) > self.proxy.limits.connections:
+        if peer is None and self.proxy.crowded:
             return Crowded()
         if not self.options.http2:
             return Http1(self.proxy, peer)
@@ -163,17 +159,21 @@ class Listener:
     def _take(self) -> None:
         """Accept one, now, and begin. BlockingIOError if nobody is there."""
         sock, name = self.sock.accept()
+        if self.proxy.crowded:
+            sock.close()
+            return
         sock.setblocking(False)
+        sessions = self.proxy.sessions
         task = asyncio.get_running_loop().create_task(self._begin(sock, Peer(name[0], name[1])))
-        self._sessions.add(task)
-        task.add_done_callback(self._sessions.discard)
+        sessions.add(task)
+        task.add_done_callback(sessions.discard)
 
     async def _begin(self, sock: socket.socket, peer: Peer) -> None:
         """From an accepted socket to a protocol that has it."""
+        pool, tls = None, self.tls
         try:
             with sockets.or_closed(sock):
-                pool = None
-                async with asyncio.timeout(self.proxy.limits.head_time):
+                async with asyncio.timeout(tls.options.handshake_timeout if tls else self.proxy.limits.head_time):
                     if self.options.proxy_protocol:
                         peer = await self._introduced(sock, peer)
                     if self._passes:
@@ -181,6 +181,8 @@ class Listener:
                 await (self._pass_on(sock, peer, pool) if pool is not None else self._let_in(sock, peer))
         except (OSError, Malformed) as error:  # TimeoutError and ssl.SSLError are OSErrors
             log.info("%s:%d: %s", peer.address, peer.port, error or type(error).__name__)
+            if tls is not None and pool is None:
+                tls.handshakes.failed += 1
         except Exception:
             log.exception("%s:%d: a fault of the proxy", peer.address, peer.port)
 
@@ -193,7 +195,7 @@ class Listener:
 
     async def _whose(self, sock: socket.socket) -> Pool | None:
         """The pool that a connection goes on to, by its ClientHello; None: it stays here. Malformed: neither."""
-        hello = await peek(sock, self.tls.options.hello_limit if self.tls else HELLO)
+        hello = await hello_of(sock, self.tls.options.hello_limit if self.tls else HELLO)
         name = (hello.server_name or "").encode()
         found = max((one for one in self._passes if name and covers(one[0], name)), key=_narrow, default=None)
         if found is not None:
@@ -208,42 +210,54 @@ class Listener:
         if tls is None:
             await loop.connect_accepted_socket(lambda: self._client(peer), sock)
             return
-        try:
-            transport, _ = await loop.connect_accepted_socket(
-                lambda: self._client(peer),
-                sock,
-                ssl=tls.context,
-                ssl_handshake_timeout=tls.options.handshake_timeout,
-                ssl_shutdown_timeout=self.proxy.limits.linger,
-            )
-            tls.handshakes.count(transport.get_extra_info("ssl_object"))
-        except OSError:
-            tls.handshakes.failed += 1
-            raise
+        transport, _ = await loop.connect_accepted_socket(
+            lambda: self._client(peer),
+            sock,
+            ssl=tls.context,
+            ssl_handshake_timeout=tls.options.handshake_timeout,
+            ssl_shutdown_timeout=self.proxy.limits.linger,
+        )
+        tls.handshakes.count(transport.get_extra_info("ssl_object"))
 
     async def _pass_on(self, sock: socket.socket, peer: Peer, pool: Pool) -> None:
         """Bytes both ways, until both ends are gone. OSError: no backend."""
-        loop = asyncio.get_running_loop()
-        backend = pool.pick(Request(b"", b"*", b"", b"https", Headers(), peer))
-        if backend is None:
-            raise ConnectionRefusedError(f"no backend in pool {pool.name}: {pool.why}")
+        start = monotonic()
+        backend, there = await _dial(pool, Request(b"", b"*", b"", b"https", Headers(), peer))
+        result = Result(status=200, seconds=monotonic() - start, sent=True)
+        try:
+            _, here = await asyncio.get_running_loop().connect_accepted_socket(lambda: Side(_uncounted), sock)
+            try:
+                hello = await here.read()  # uvloop does not keep a new transport paused: it may be there already
+                await relay(here, there, hello, self.proxy.limits.idle_time)
+            finally:
+                here.transport.abort()
+        finally:
+            there.transport.abort()
+            pool.ended(backend, result)
+
+
+async def _dial(pool: Pool, request: Request) -> tuple[Backend, Side]:
+    """A connection with a backend, which has begun: of the first that takes one. OSError: nobody does."""
+    tried: tuple[Backend, ...] = ()
+    while (backend := pool.pick(request, tried)) is not None:
         pool.began(backend)
-        result, start = Result(error="refused"), monotonic()
+        result, start = Result(error="cancelled"), monotonic()
         try:
             async with asyncio.timeout(pool.timeouts.connect):
-                _, there = await loop.create_connection(lambda: Side(_uncounted), backend.host, backend.port)
-            result = Result(status=200, seconds=monotonic() - start, sent=True)
-            try:
-                _, here = await loop.connect_accepted_socket(lambda: Side(_uncounted), sock)
-                try:
-                    hello = await here.read()  # uvloop does not keep a new transport paused: it may be there already
-                    await relay(here, there, hello, self.proxy.limits.idle_time)
-                finally:
-                    here.transport.abort()
-            finally:
-                there.transport.abort()
+                _, side = await asyncio.get_running_loop().create_connection(
+                    lambda: Side(_uncounted), backend.host, backend.port
+                )
+            result = Result()
+            return backend, side
+        except OSError:
+            result = Result(error="refused", seconds=monotonic() - start)
         finally:
-            pool.ended(backend, result)
+            if result.error:
+                pool.ended(backend, result)
+        tried = (*tried, backend)
+        if not pool.again(request, result, len(tried), tried=tried):
+            break
+    raise ConnectionRefusedError(f"no backend in pool {pool.name} takes a connection{pool.why and ': '}{pool.why}")
 
 
 class Crowded(asyncio.Protocol):
@@ -260,32 +274,3 @@ def _uncounted(size: int) -> None:
 def _narrow(one: tuple[bytes, str]) -> tuple[bool, int]:
     """Larger for the more specific name."""
     return not one[0].startswith(b"*"), len(one[0])
-
-
-async def header_of(sock: socket.socket) -> proxy_protocol.Header:
-    """The PROXY header, taken off; what follows it stays in the kernel. Malformed; ConnectionError: it ended."""
-    wanted = 1
-    while True:
-        await readable(sock, wanted)
-        data = sock.recv(HEADER, socket.MSG_PEEK)
-        if len(data) < wanted:
-            raise ConnectionResetError("the client left before it said who it is")
-        try:
-            header, size = proxy_protocol.parse(data)
-        except Incomplete as error:
-            wanted = len(data) + error.needed
-            continue
-        sock.recv(size)
-        return header
-
-
-async def readable(sock: socket.socket, size: int) -> None:
-    """Until so many bytes are there, or the end."""
-    loop, ready = asyncio.get_running_loop(), asyncio.Event()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
-    loop.add_reader(sock, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(sock)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)

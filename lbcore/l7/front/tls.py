@@ -12,8 +12,11 @@ Traps
 - Whose certificate was verified is sealed in the ticket too. When it changes whom we believe, old tickets must die:
   `reload` makes a new front then. And all names of one listener share one rule for clients' certificates, or a
   ticket won at an open name would open a guarded one (nginx CVE-2025-23419).
-- The keys that tickets are sealed with live as long as the front: Python cannot rotate them. With TLS 1.3 they protect
-  no traffic (each resumption exchanges new shares, RFC 8446 section 2.2); with TLS 1.2 they do.
+- Who has the key that a ticket is sealed with can read what was said under it, with TLS 1.2 (with TLS 1.3 each
+  resumption exchanges new shares, RFC 8446 section 2.2). So it has to be changed regularly (RFC 9325 section 3.4). The
+  key is the front's and Python shows it to nobody: a new key is a new front (`ticket_life`), the old tickets are then
+  worth a full handshake and nothing fails. It cannot be given, so two processes do not resume each other's sessions,
+  and there is no time in which two keys are good.
 - A wildcard stands for one label only, the whole first one (RFC 9525 section 6.3).
 - The subject's common name is nobody's server name: only subjectAltName counts (RFC 9525 section 6.1).
 - There is no option to skip verification of a backend. Whoever has a private CA names its file.
@@ -23,7 +26,8 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -71,6 +75,8 @@ class TlsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     handshake_timeout: float = 10.0
     """Seconds that a handshake may take."""
     hello_limit: int = 16384
+    ticket_life: float = 86400.0
+    """Seconds that tickets are sealed with the same key; what an earlier one has sealed is a full handshake again."""
 
     def __post_init__(self) -> None:
         if not self.certificates:
@@ -82,6 +88,8 @@ class TlsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             )
         if not 0 < self.handshake_timeout < float("inf"):
             raise ValueError(f"handshake_timeout is {self.handshake_timeout}: seconds, more than 0")
+        if not 0 < self.ticket_life < float("inf"):
+            raise ValueError(f"ticket_life is {self.ticket_life}: seconds, more than 0")
         if not 512 <= self.hello_limit <= 65536:
             raise ValueError(f"hello_limit is {self.hello_limit}: 512 to 65536 bytes")
 
@@ -170,18 +178,32 @@ class Terminator:
     """The TLS of one listener. `context` is for the next connection: ask for it each time.
 
     Raises ValueError, naming field and value, for whatever is wrong with the files; `reload` too, and then all stays
-    as it was.
+    as it was. clock: seconds, never going back.
     """
 
-    def __init__(self, options: TlsOptions) -> None:
+    def __init__(self, options: TlsOptions, clock: Callable[[], float] = time.monotonic) -> None:
         self.options: Final = options
+        self._clock = clock
         self.handshakes: Final = Handshakes()
         self.certificates: tuple[Certificate, ...] = ()
         self._by_name: Mapping[str, ssl.SSLContext] = {}
         self._default: ssl.SSLContext
         self._believed: bytes | None = None
-        self.context: ssl.SSLContext
+        self._front: ssl.SSLContext
+        self._front_made = 0.0
         self.reload()
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The front."""
+        if self._clock() - self._front_made >= self.options.ticket_life:
+            self._new_front(self._believed)
+        return self._front
+
+    def _new_front(self, believed: bytes | None) -> None:
+        """And with it a new key for tickets."""
+        self._front, self._front_made = self._rules(believed), self._clock()
+        self._front.sni_callback = self._named
 
     def reload(self) -> None:
         """Read all files again; what was read holds from the next handshake on."""
@@ -193,30 +215,29 @@ class Terminator:
             certificate = Certificate.read(pair.chain, f"certificates[{number}].chain")
             names = frozenset(certificate.names)
             if names not in together:
-                together[names] = self._rules()
+                together[names] = self._rules(believed)
             _load(together[names], pair, f"certificates[{number}]")
             for name in certificate.names:
                 by_name.setdefault(name, together[names])
             certificates.append(certificate)
         if not self.certificates or believed != self._believed:
-            self.context = self._rules()
-            self.context.sni_callback = self._named
+            self._new_front(believed)
         self._by_name, self._default = by_name, next(iter(together.values()))
         self.certificates, self._believed = tuple(certificates), believed
         for certificate in certificates:
             if words := certificate.warning(datetime.now(UTC)):
                 log.warning("%s", words)
 
-    def _rules(self) -> ssl.SSLContext:
-        """A context without a certificate, alike for all names."""
+    def _rules(self, believed: bytes | None) -> ssl.SSLContext:
+        """A context without a certificate, alike for all names. believed: PEM of who may vouch for clients."""
         options = self.options
         context = _context(ssl.PROTOCOL_TLS_SERVER, options.minimum)
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
         context.set_alpn_protocols(list(options.alpn))
         context.sslobject_class = Connection
         context.verify_mode = VERIFY[options.client_certificate]
-        if options.client_ca:
-            _believe(context, options.client_ca, "client_ca")
+        if believed is not None:
+            _believe(context, options.client_ca or "", "client_ca", believed)
         return context
 
     def _named(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
@@ -238,7 +259,7 @@ def backend_context(options: BackendTlsOptions, alpn: tuple[str, ...] = ("http/1
     context = _context(ssl.PROTOCOL_TLS_CLIENT, options.minimum)
     context.set_alpn_protocols(list(alpn))
     if options.ca:
-        _believe(context, options.ca, "ca")
+        _believe(context, options.ca, "ca", _bytes(options.ca, "ca"))
     else:
         context.load_default_certs()
     if options.certificate:
@@ -261,9 +282,9 @@ def _bytes(path: str, field: str) -> bytes:
         raise ValueError(f"{field} is {path!r}: {error.strerror}; the path of a readable PEM file") from None
 
 
-def _believe(context: ssl.SSLContext, path: str, field: str) -> None:
+def _believe(context: ssl.SSLContext, path: str, field: str, pem: bytes) -> None:
     try:
-        context.load_verify_locations(path)
+        context.load_verify_locations(cadata=pem.decode("ascii", "replace"))
     except OSError as error:  # SSLError is one
         raise ValueError(f"{field} is {path!r}: {error.strerror}; a PEM file of CA certificates") from None
 

@@ -40,7 +40,7 @@ class Connection:
         self, server: bool, common: Limits, own: Http2Limits | None = None, clock: Callable[[], float] = monotonic
     ) -> None:
         self.server: Final = server
-        self.limits, self.own = common, own or Http2Limits()
+        self.limits, self.own = common, own or common.http2
         self.out: list[bytes] = []
         self.streams: dict[int, Stream] = {}
         self.waiting: dict[Stream, None] = {}

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lbcore.l7.http2 import frames
+
 
 @dataclass(frozen=True, slots=True)
 class Http2Limits:
@@ -22,3 +24,9 @@ class Http2Limits:
     """Frames that one header block may come in."""
     patience: float = 200.0
     """What a connection may cost ahead of what it has brought (`patience`). One point comes back each second, too."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("window", 1), ("connection_window", frames.WINDOW)):
+            value = getattr(self, name)
+            if not least <= value <= frames.MOST:
+                raise ValueError(f"{name} is {value}, wanted {least} to {frames.MOST} (RFC 9113, 6.9)")

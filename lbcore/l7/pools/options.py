@@ -47,14 +47,15 @@ __all__ = [
 
 class TimeoutsOptions(Checked, frozen=True, kw_only=True):
     """connect: until TCP and TLS stand. head: from the request's end to the response's head. idle: between two pieces
-    of
-    a body, either way. keep: how long an unused connection is kept. life: how long any connection is used."""
+    of a body, either way. keep: how long an unused connection is kept. life: how long any connection is used. queue:
+    how long a request waits for a place in a pool that is full (`breaker.pending`)."""
 
     connect: float = 3.0
     head: float = 30.0
     idle: float = 60.0
     keep: float = 30.0
     life: float = 3600.0
+    queue: float = 3.0
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -109,6 +110,9 @@ class PoolOptions(Checked, frozen=True, kw_only=True):
         for backend, address in zip(self.backends, addresses, strict=True):
             want(addresses.count(address) == 1, "backends", backend.address, "an address that is there once")
         self._check_picker()
+        want(
+            self.hedge is None or self.sticky is None, "hedge", self.hedge, "left out: sticky clients have one backend"
+        )
         share(self.panic, "panic")
         seconds(self.drain, "drain", zero=True)
 

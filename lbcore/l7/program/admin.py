@@ -33,10 +33,10 @@ from lbcore import __version__
 from lbcore.l7.config.options import AdminOptions
 from lbcore.l7.engine.proxy import Proxy
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
-from lbcore.l7.filters.metrics import ESCAPES, exposition
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Request, Response, text
 from lbcore.l7.pools.pool import ACTIVE, DOWN, Backend, Pool
+from lbcore.l7.program import figures
 from lbcore.l7.routing.router import Route, Router
 
 if TYPE_CHECKING:
@@ -219,25 +219,9 @@ def certificates(service: Service, call: Call) -> Any:
 
 
 def metrics(service: Service, call: Call) -> Any:
-    """For Prometheus: what the filters `metrics` count, and how the backends are."""
-    lines = []
-    for name, words, value in GAUGES:
-        lines += [f"# HELP lbcore_{name} {words}", f"# TYPE lbcore_{name} gauge"]
-        for pool in service.parts.pools.values():
-            label = pool.name.translate(ESCAPES)
-            for backend in pool.backends:
-                labels = f'pool="{label}",backend="{backend.name}"'
-                lines.append(f"lbcore_{name}{{{labels}}} {value(pool, backend):g}")
-    body = exposition(service.parts.metrics) + "".join(f"{line}\n" for line in lines).encode()
+    """For Prometheus: what the filters count, and how pools and backends are."""
     kind = b"text/plain; version=0.0.4; charset=utf-8"
-    return Response(200, Headers([(b"content-type", kind), (b"cache-control", b"no-store")]), body)
-
-
-GAUGES: Final[tuple[tuple[str, str, Callable[[Pool, Backend], float]], ...]] = (
-    ("backend_up", "May this backend be asked?", lambda pool, backend: not pool.why_not(backend)),
-    ("backend_active", "Requests under way.", lambda pool, backend: backend.active),
-    ("backend_weight", "Its share, next to the others'.", lambda pool, backend: backend.weight),
-)
+    return Response(200, Headers([(b"content-type", kind), (b"cache-control", b"no-store")]), figures.text(service))
 
 
 def version(service: Service, call: Call) -> Any:

@@ -12,12 +12,15 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 from lbcore.l7.config.options import Config, PoolSection, RouteOptions
-from lbcore.l7.filters import make
 from lbcore.l7.filters.cache import Cache
 from lbcore.l7.filters.filter import Filter
+from lbcore.l7.filters.kinds import make
 from lbcore.l7.filters.metrics import Metrics
+from lbcore.l7.filters.rate_limit import RateLimit
+from lbcore.l7.filters.waf import Waf
 from lbcore.l7.front.tls import backend_context
 from lbcore.l7.message import Request
 from lbcore.l7.pools.key import hashed
@@ -26,6 +29,9 @@ from lbcore.l7.routing.match import match
 from lbcore.l7.routing.router import Route, Router
 from lbcore.l7.routing.split import by_chance, by_key
 
+F = TypeVar("F", bound=Filter)
+CARRIED_ON: Final[tuple[type[Any], ...]] = (Metrics, Cache, RateLimit, Waf)
+"""Filters that may go on where those before a reload were."""
 Choose = Callable[[Request], Pool | None]
 
 
@@ -45,24 +51,28 @@ class Parts:
     filters: tuple[Filter, ...]
     """Each once, wherever it is used."""
 
+    def of(self, kind: type[F]) -> tuple[F, ...]:
+        """The filters of one kind."""
+        return tuple(one for one in self.filters if isinstance(one, kind))
+
     @property
     def metrics(self) -> tuple[Metrics, ...]:
         """The filters that count."""
-        return tuple(one for one in self.filters if isinstance(one, Metrics))
+        return self.of(Metrics)
 
     @property
     def caches(self) -> tuple[Cache, ...]:
         """The filters that store."""
-        return tuple(one for one in self.filters if isinstance(one, Cache))
+        return self.of(Cache)
 
     def take_over(self, old: Parts) -> None:
         """Go on where these were: health, who is stuck to whom, counters."""
         for name, pool in self.pools.items():
             if name in old.pools:
                 pool.take_over(old.pools[name])
-        for mine, theirs in ((self.metrics, old.metrics), (self.caches, old.caches)):
-            for new, before in zip(mine, theirs, strict=False):
-                new.share(before)  # type: ignore[attr-defined]
+        for kind in CARRIED_ON:
+            for new, before in zip(self.of(kind), old.of(kind), strict=False):
+                new.share(before)
 
     def close(self) -> None:
         """Let go of what filters hold."""

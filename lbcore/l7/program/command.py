@@ -3,7 +3,8 @@
     lbcore proxy proxy.toml             until Ctrl-C or SIGTERM: then what is under way comes to its end
     lbcore proxy proxy.toml --check     is the file right? One line for each listener; nothing is opened
     lbcore proxy --keys                 every key that may stand in a file, as a table
-    kill -HUP ...                       read the file again: if it is right it is in force, if not all stays
+    kill -HUP ...                       read the file again: if it is right it is in force, if not all stays;
+                                        logs that were moved away are begun anew either way
 
 Rule of this file: the command line, signals and words for people. What runs is `service`.
 
@@ -23,6 +24,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from logging.handlers import WatchedFileHandler
 
 from lbcore.l4.relay.signals import noted
 from lbcore.l7.config import document
@@ -128,7 +130,7 @@ async def _reload(reload: Callable[[], Awaitable[str]], again: asyncio.Event) ->
 @contextmanager
 def logs(options: LogOptions) -> Iterator[None]:
     """What the proxy says of itself goes where the file wants it. OSError: it cannot be opened."""
-    handler = logging.FileHandler(options.file) if options.file else logging.StreamHandler()
+    handler = WatchedFileHandler(options.file) if options.file else logging.StreamHandler()  # may be moved away
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("lbcore")
     before = logger.level

@@ -29,6 +29,7 @@ from lbcore.l7.config import document
 from lbcore.l7.config.document import File
 from lbcore.l7.config.options import Config, ListenOptions
 from lbcore.l7.engine.proxy import Proxy
+from lbcore.l7.filters.access_log import AccessLog
 from lbcore.l7.front.listening import Listener, opened
 from lbcore.l7.front.tls import Terminator, TlsOptions
 from lbcore.l7.pools.checker import Checker
@@ -58,7 +59,6 @@ class Service:
         """Those that went well."""
         self.refused = ""
         """Why the last reload did not."""
-        self._sessions: set[asyncio.Task[None]] = set()
         self._later: set[asyncio.Task[None]] = set()
         self._checker = Checker(tls=tls_of)
         self._reloading = asyncio.Lock()
@@ -96,20 +96,25 @@ class Service:
             except (ValueError, OSError) as error:
                 self.refused = str(error)
                 log.error("not reloaded, all stays as it was: %s", error)
+                self._reopen()
             else:
                 self.reloads, self.refused = self.reloads + 1, ""
                 log.info("reloaded")
             return self.refused
 
+    def _reopen(self) -> None:
+        """Logs that were moved away are begun anew, as with a reload that goes well."""
+        for one in self.parts.of(AccessLog):
+            try:
+                one.reopen()
+            except OSError as error:
+                log.error("the old log is written to, not a new one: %s", error)
+
     async def drain(self, seconds: float | None = None) -> bool:
         """Accept nobody any more, and let what is under way come to its end. Did it, in time?"""
-        until = monotonic() + (self.config.drain if seconds is None else seconds)
         for listener in self.listeners:
             listener.close()
-        await self.proxy.drain(until - monotonic())
-        while self._busy() and monotonic() < until:
-            await asyncio.sleep(LOOK)
-        return not self._busy()
+        return await self.proxy.drain(self.config.drain if seconds is None else seconds)
 
     async def close(self) -> None:
         """Let go of everything, now."""
@@ -117,16 +122,13 @@ class Service:
             listener.close()
         if self.admin is not None:
             await self.admin.close()
-        tasks = [*self._sessions, *self._later]
+        tasks = list(self._later)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._checker.close()
         await self.proxy.close()
         self.parts.close()
-
-    def _busy(self) -> bool:
-        return bool(self._sessions or self.proxy.clients or self.proxy.exchanges)
 
     # ---- a new configuration ----
 
@@ -170,7 +172,7 @@ class Service:
                     there.remove(kept)
                 tls = self._tls(options, kept)
                 sock = kept.sock if kept is not None else opened(options)
-                made.append(Listener(self.proxy, options, sock, tls, parts.pools, self._sessions))
+                made.append(Listener(self.proxy, options, sock, tls, parts.pools))
         except BaseException:
             self._give_back(made)
             raise

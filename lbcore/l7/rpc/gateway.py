@@ -6,6 +6,16 @@ Theory. A gRPC method is a path and two kinds of messages; REST is a method, a p
 be written down by somebody: here it is a table of fields by number, as in a .proto file. The outcome of the call is in
 its trailers, which come last, and a status of HTTP comes first; so a gateway has to wait for the whole answer.
 
+    [[route.filter]]
+    kind = "rest_to_grpc"
+    [[route.filter.calls]]
+    path = "/greet"                                                       # POST {"name": "Ann", "times": 2}
+    method = "/shop.Greeter/Greet"
+    takes = [{ name = "name", number = 1, kind = "string" }, { name = "times", number = 2, kind = "int64" }]
+    gives = [{ name = "text", number = 1, kind = "string" }]
+
+The pool of such a route has protocol "h2" or "h2c"; what is in no table goes there as it came.
+
 The codec is the part of protobuf's encoding that such messages need (protobuf.dev/programming-guides/encoding): each
 field is a number, a wire type and a value; what is missing has the default; what is unknown is skipped.
 """
@@ -17,7 +27,7 @@ import struct
 from collections.abc import Awaitable, Mapping
 from typing import Any, Final, Literal
 
-import msgspec
+from msgspec import Struct
 
 from lbcore.l7.errors import Malformed
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
@@ -30,35 +40,55 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 JSON: Final = (b"content-type", b"application/json")
 
 
-class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A field of a message: its name in JSON, its number in protobuf, and what it holds."""
+class Field(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A field of a message."""
 
     name: str
+    """In JSON."""
     number: int
+    """In protobuf."""
     kind: Kind
+    """What it holds."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.number < 1 << 29:
             raise ValueError(f"number of {self.name!r} is {self.number}: 1 to 536870911")
 
 
-class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Call(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`POST path` with an object of `takes` becomes the method `/package.Service/Method`; its answer is of `gives`."""
 
     path: str
+    """Of the requests that become this call."""
     method: str
+    """As gRPC writes it."""
     takes: tuple[Field, ...]
+    """Fields of the message that is sent."""
     gives: tuple[Field, ...]
+    """Fields of the message that comes back."""
 
 
-class GatewayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="rest_to_grpc"):  # fmt: skip  # noqa: E501
-    """body: bytes of JSON that a request may have. timeout: seconds that a call may take."""
+class GatewayOptions(
+    Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="rest_to_grpc"
+):
+    """JSON in, a call of gRPC, JSON out: unary calls with flat messages, after a table.
+
+    body: bytes of JSON that a request may have. timeout: seconds that a call may take.
+    """
 
     calls: tuple[Call, ...]
+    """Which path is which method; requests for other paths go on as they are."""
     body: int = 65_536
     timeout: float = 10.0
 
     def __post_init__(self) -> None:
+        if self.body <= 0:
+            raise ValueError(f"body is {self.body}: bytes, more than 0")
+        if not 0 < self.timeout <= 99_999:  # what eight digits of milliseconds hold
+            raise ValueError(f"timeout is {self.timeout}: seconds, more than 0 and less than 100000")
+        paths = [call.path for call in self.calls]
+        if len(set(paths)) < len(paths) or not paths:
+            raise ValueError(f"calls has the paths {', '.join(paths) or 'none'}: one at least, and each once")
         for call in self.calls:
             if not call.path.startswith("/") or call.method.count("/") != 2 or not call.method.startswith("/"):
                 raise ValueError(f"calls has {call.path!r}, {call.method!r}: /a/path and /package.Service/Method")

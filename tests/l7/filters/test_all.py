@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcore.l7.field import FRAMING, TOKEN, legal
-from lbcore.l7.filters import FILTERS, KINDS, AnyOptions, make
 from lbcore.l7.filters.filter import Filter
+from lbcore.l7.filters.kinds import FILTERS, KINDS, AnyOptions, make
 from lbcore.l7.message import Headers, Response
 from lbcore.l7.target import BadTarget, normal
 from tests.l7.fakes import FakeExchange, request

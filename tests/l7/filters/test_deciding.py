@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbcore.l7.field import FRAMING, TOKEN, legal
-from lbcore.l7.filters import AnyOptions, make
 from lbcore.l7.filters.jwt import Jwt
+from lbcore.l7.filters.kinds import AnyOptions, make
 from lbcore.l7.message import Headers, Response
 from lbcore.l7.secrets import passwords
 from tests.l7.fakes import FakeExchange, request

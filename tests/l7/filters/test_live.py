@@ -8,8 +8,8 @@ import json
 import msgspec
 import pytest
 
-from lbcore.l7.filters import AnyOptions, make
 from lbcore.l7.filters.access_log import AccessLog, AccessLogOptions
+from lbcore.l7.filters.kinds import AnyOptions, make
 from lbcore.l7.filters.metrics import Metrics, exposition
 from lbcore.l7.http1 import scan
 from lbcore.l7.http1.scan import Scratch

@@ -12,12 +12,14 @@ import httpx
 import pytest
 import trustme
 
+from lbcore.l7.config.options import ListenOptions, PassOptions
 from lbcore.l7.engine.proxy import Proxy
 from lbcore.l7.filters.filter import Filter
-from lbcore.l7.front.gate import PassthroughOptions
+from lbcore.l7.front.listening import Listener, opened
 from lbcore.l7.front.tls import BackendTlsOptions, Terminator, TlsOptions, backend_context
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import text
+from lbcore.l7.pools.options import BackendOptions, PoolOptions
 from lbcore.l7.pools.pool import Backend, Pool
 from lbcore.l7.routing.router import Route, Router
 from tests.l7.live import OK, answering, backend, together
@@ -43,8 +45,24 @@ class Who(Filter):
 async def gate(terminator: Terminator, *, passthrough=(), filters=None, pool=None, limits=None):
     route = Route("all", lambda request: True, lambda request: pool, (Who(),) if filters is None else filters)
     async with Proxy(Router([route]), limits) as proxy:
-        _, port = await proxy.listen("127.0.0.1", 0, terminator, passthrough)
-        yield proxy, port
+        if not passthrough:
+            _, port = await proxy.listen("127.0.0.1", 0, terminator)
+            yield proxy, port
+            return
+        names, beyond = passthrough
+        options = ListenOptions(port=0, passthrough=(PassOptions(names=names, pool=beyond.name),))
+        listener = Listener(proxy, options, opened(options), terminator, {beyond.name: beyond})
+        await listener.start()
+        try:
+            yield proxy, listener.sock.getsockname()[1]
+        finally:
+            listener.close()
+
+
+def beyond(*ports: int) -> Pool:
+    """Where TLS goes that is passed on."""
+    backends = tuple(BackendOptions(address=f"127.0.0.1:{port}") for port in ports)
+    return Pool.build(PoolOptions(name="beyond", backends=backends))
 
 
 async def curl(port: int, name: str, shop: Shop, *options: str) -> str:
@@ -204,13 +222,13 @@ def test_one_name_is_ended_here_and_another_passed_on(shop):
 
     async def scene():
         async with gate(theirs) as (_, there):
-            passed = PassthroughOptions(names=("b.example", "*.B.example"), targets=(f"127.0.0.1:{there}",))
-            async with gate(ours, passthrough=(passed,)) as (proxy, port):
+            pool = beyond(there)
+            async with gate(ours, passthrough=(("b.example", "*.b.example"), pool)) as (_, port):
                 assert await curl(port, "a.example", shop) == "2 https TLSv1.3 a.example None"
                 for name in ("b.example", "x.b.example"):
                     said = await curl(port, name, shop, "--tls-max", "1.2")
                     assert said == f"2 https TLSv1.2 {name} None"
-                assert proxy._servers[0].passed == 2
+                assert pool.requests == 2
 
     together(scene)
     assert theirs.handshakes.full == 2
@@ -226,9 +244,9 @@ def test_the_bytes_passed_on_are_the_clients_from_the_first_to_the_last(shop):
 
     async def scene():
         async with backend(echo) as there:
-            passed = PassthroughOptions(names=("b.example",), targets=("127.0.0.1:1", f"127.0.0.1:{there}"))
+            pool = beyond(1, there)  # the first one refuses
             ours = Terminator(TlsOptions(certificates=(shop.pair("a", "a.example"),)))
-            async with gate(ours, passthrough=(passed,)) as (_, port):
+            async with gate(ours, passthrough=(("b.example",), pool)) as (_, port):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 for at in range(0, len(hello), 100):  # in pieces, as a network may cut it
                     writer.write(hello[at : at + 100])
@@ -248,7 +266,6 @@ def test_the_bytes_passed_on_are_the_clients_from_the_first_to_the_last(shop):
 def test_what_does_not_come_to_a_handshake_is_let_go(shop, what, passing):
     """Within the handshake's time; the listener serves others meanwhile, and nobody is told of it by a traceback."""
     options = TlsOptions(certificates=(shop.pair("a", "a.example"),), handshake_timeout=0.4, hello_limit=512)
-    passed = PassthroughOptions(names=("b.example",), targets=("127.0.0.1:1",))
     hello = openssl_hello("a.example")
     data = {
         "nothing": b"",
@@ -260,7 +277,7 @@ def test_what_does_not_come_to_a_handshake_is_let_go(shop, what, passing):
         faults = []
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context))
         terminator = Terminator(options)
-        async with gate(terminator, passthrough=(passed,) if passing else ()) as (proxy, port):
+        async with gate(terminator, passthrough=(("b.example",), beyond(1)) if passing else ()) as (proxy, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(data)
             if what.endswith("end"):
@@ -276,16 +293,17 @@ def test_what_does_not_come_to_a_handshake_is_let_go(shop, what, passing):
     together(scene)
 
 
-def test_a_target_that_is_down_closes_the_connection_and_the_next_one_serves(shop):
-    passed = PassthroughOptions(names=("b.example",), targets=("127.0.0.1:1",))
+def test_who_is_passed_on_to_nobody_is_closed_and_others_are_served(shop):
+    pool = beyond(1)
     ours = Terminator(TlsOptions(certificates=(shop.pair("a", "a.example"),)))
 
     async def scene():
-        async with gate(ours, passthrough=(passed,)) as (_, port):
+        async with gate(ours, passthrough=(("b.example",), pool)) as (_, port):
             assert "https" not in await curl(port, "b.example", shop)
             assert await curl(port, "a.example", shop) == "2 https TLSv1.3 a.example None"
 
     together(scene)
+    assert (pool.in_flight, pool.backends[0].errors) == (0, 1)
 
 
 def test_more_clients_than_allowed_are_turned_away(shop):
@@ -303,12 +321,6 @@ def test_more_clients_than_allowed_are_turned_away(shop):
                 writer.close()
 
     together(scene)
-
-
-def test_targets_are_checked():
-    for targets in ((), ("a.example",), ("a:0",), ("a:x",), (":1",), ("a:65536",)):
-        with pytest.raises(ValueError, match="targets"):
-            PassthroughOptions(names=("a",), targets=targets)
 
 
 def test_a_body_over_tls_both_ways(shop):
