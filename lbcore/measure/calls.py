@@ -98,8 +98,6 @@ class Channel(Wire):
     def __init__(self, *, keep: bool = False) -> None:
         super().__init__(False, Limits())
         self.keep, self.sent, self.received = keep, bytearray(), bytearray()
-        self.most = 0
-        """Calls under way at once, at most, so far."""
         self._settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue: deque[asyncio.Future[None]] = deque()
 
@@ -112,13 +110,14 @@ class Channel(Wire):
         """Wait for room, then for the answer. deadline: seconds for both. Refused: it was not looked at."""
         try:
             async with asyncio.timeout(deadline):
-                return await self._call(path, message, deadline)
+                return await self.ask(request_lines(path, deadline), grpc.framed(message))
         except TimeoutError:
             return Answer(grpc.DEADLINE_EXCEEDED, words="the caller waits no longer")
 
-    async def _call(self, path: str, message: bytes, deadline: float | None) -> Answer:
+    async def ask(self, lines: list[Line], body: bytes) -> Answer:
+        """The same with a head of one's own."""
         await asyncio.shield(self._settled)
-        while len(self.streams) >= self.peer_streams:
+        while self.usable and len(self.streams) >= self.peer_streams:
             room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._queue.append(room)
             await room
@@ -126,9 +125,8 @@ class Channel(Wire):
             raise Refused("the service has said goodbye")
         call = Call(self)
         self.open(call)
-        self.most = max(self.most, len(self.streams))
-        call.put_head(request_lines(path, deadline))
-        call.put_data(grpc.framed(message))
+        call.put_head(lines)
+        call.put_data(body)
         call.put_end([])
         self.flush()
         try:
@@ -139,7 +137,7 @@ class Channel(Wire):
 
     def gone(self, stream: Stream) -> None:
         super().gone(stream)
-        self._wake(all_of_them=False)
+        self._wake()
 
     def on_settings(self) -> None:
         if not self._settled.done():
@@ -148,15 +146,14 @@ class Channel(Wire):
     def lost(self, why: str) -> None:
         super().lost(why)
         self.on_settings()
-        self._wake(all_of_them=True)
+        self._wake()
 
-    def _wake(self, all_of_them: bool) -> None:
+    def _wake(self) -> None:
+        """Let those look again who wait for room: few do, and each looks for itself."""
         while self._queue:
             room = self._queue.popleft()
             if not room.done():
                 room.set_result(None)
-                if not all_of_them:
-                    return
 
     def data_received(self, data: bytes) -> None:
         if self.keep:
