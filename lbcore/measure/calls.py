@@ -219,7 +219,14 @@ class Service(Filter):
     body_limit = 1 << 20
 
     def __init__(
-        self, name: str, *, work: float = 0.0, size: int = 2, dies: bool = False, calls: int = 100_000, streams: int = 128
+        self,
+        name: str,
+        *,
+        work: float = 0.0,
+        size: int = 2,
+        dies: bool = False,
+        calls: int = 100_000,
+        streams: int = 128,
     ) -> None:
         self.name, self.work, self.dies = name, work, dies
         self.done = self.most = self.connections = self.now = self.cancelled = 0

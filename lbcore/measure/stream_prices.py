@@ -6,8 +6,8 @@ So the CPU time of the first is that of the middle.
 Trap. HTTP/1.1 inside carries the message and not the outcome: the trailers are lost. For a price that does not matter,
 for gRPC it does.
 
-Theory. A relay pays each time it is woken, whatever the bytes mean; a proxy pays for each message. Calls that go side by
-side on one connection arrive together, and share what a wake-up costs.
+Theory. A relay pays each time it is woken, whatever the bytes mean; a proxy pays for each message. Calls that go side
+by side on one connection arrive together, and share what a wake-up costs.
 """
 
 from __future__ import annotations

@@ -72,11 +72,11 @@ def frame_lanes(data: bytes, *, title: str, alt: str) -> Picture:
     found = [one for one in placed(data) if one.stream]
     first, last = found[0].start, found[-1].end
     lanes = sorted({one.stream for one in found})
-    fig, ax = figure(height=1.5 + 0.6 * len(lanes))
+    fig, ax = figure(height=1.9 + 0.5 * len(lanes))
     for one in found:
         row = lanes.index(one.stream)
         if one.end - one.start < NARROW * (last - first):
-            ax.plot([one.start - first], [row - 0.42], "v", color=BLACK, markersize=6, clip_on=False)
+            ax.plot([one.start - first], [row - 0.45], "v", color=BLACK, markersize=6, clip_on=False)
         else:
             width = one.end - one.start
             box = Rectangle((one.start - first, row - 0.3), width, 0.6, facecolor=PALETTE[row], edgecolor="white")
@@ -86,7 +86,9 @@ def frame_lanes(data: bytes, *, title: str, alt: str) -> Picture:
     ax.text((last - first) / 2, len(lanes), "bytes", ha="center", va="center", fontsize=9,
             bbox={"facecolor": GREY, "edgecolor": "none"})  # fmt: skip
     ax.plot([], [], "v", color=BLACK, linestyle="none", label="HEADERS (head or trailers)")
-    ax.set(xlim=(0, last - first), ylim=(len(lanes) - 0.5, -0.75), xlabel="bytes of the TCP stream", ylabel="as seen by")
+    ax.set(
+        xlim=(0, last - first), ylim=(len(lanes) - 0.5, -0.75), xlabel="bytes of the TCP stream", ylabel="as seen by"
+    )
     ax.set_yticks(range(len(lanes) + 1), [*(f"L7: stream {number}" for number in lanes), "L4"])
     ax.grid(False)
     fig.legend(frameon=False, loc="outside upper right")

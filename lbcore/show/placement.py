@@ -19,9 +19,10 @@ def placement(shares: npt.NDArray[np.float64]) -> Picture:
     percent = 100 * shares[:, order]
     fig, ax = figure(height=3.2)
     floor = np.zeros(backends)
-    for number, row in enumerate(percent):
-        colour = PALETTE[0] if number % 2 else SKY
-        ax.bar(range(backends), row, 0.8, bottom=floor, color=colour, edgecolor="white", linewidth=0.5)
+    lumps = np.cumsum(percent > 0, axis=0)  # neighbours in a bar differ in colour
+    for row, number in zip(percent, lumps, strict=True):
+        colours = [PALETTE[0] if one % 2 else SKY for one in number]
+        ax.bar(range(backends), row, 0.8, bottom=floor, color=colours)
         floor += row
     ax.axhline(100 / backends, color=BLACK, linestyle="--", marker="", label="an equal share")
     ax.set(xlabel="backend, the busiest first", ylabel="share of the calls (%)")

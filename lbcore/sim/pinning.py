@@ -85,6 +85,13 @@ def shares(
     return np.repeat(clients[:, None] / backends, backends, axis=1)
 
 
+def typical(clients: Floats, connections: int, backends: int, *, draws: int = 100, seed: int = 0) -> float:
+    """Jain's index of what backends get at L4, the mean of so many placements. clients: their rates."""
+    rng = np.random.default_rng(seed)
+    placements = (shares("L4", clients, connections, backends, rng) for _ in range(draws))
+    return float(np.mean([jain(one.sum(axis=0)) for one in placements]))
+
+
 class Result(NamedTuple):
     """jain, busiest: of the calls that backends got. wait: response time that 99 % stay under, in units of the mean
     work of a call."""
