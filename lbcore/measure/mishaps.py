@@ -34,7 +34,7 @@ def leaving(how: Literal["goodbye", "cut"], *, calls: int = 120, at_once: int = 
             while not (busy := max(services, key=lambda one: one.done)).done >= calls // 4:
                 await asyncio.sleep(0.002)
             await (busy.proxy.drain(PATIENCE) if how == "goodbye" else busy.proxy.close())
-            return Counter(answer.status for row in await asyncio.gather(*tasks) for answer in row)
+            return dict(Counter(answer.status for row in await asyncio.gather(*tasks) for answer in row))
 
     return aside.run(scene())
 

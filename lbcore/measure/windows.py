@@ -59,6 +59,8 @@ class _Server(Connection):
         stream.put_head([(b":status", b"200")])
         stream.put_data(bytes(self.size))
         stream.put_end([])
+        if ended:
+            stream.take_end([])
         return stream
 
 
@@ -76,10 +78,10 @@ def progress(*, stream: int, connection: int, streams: int = 3, size: int = 500_
         call.put_head([(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/")])
         call.put_end([])
     calls[0].pause()
-    while (there := client.emit()) or server.waiting:
+    there, back = client.emit(), b""
+    while there or back:
         server.receive(there)
         back = server.emit()
-        if not there and not back:
-            break
         client.receive(back)
+        there = client.emit()
     return {call.id: call.got for call in calls}

@@ -60,7 +60,7 @@ def frame_bytes(data: bytes, *, locked: bool = False, max_rows: int = 24, captio
         data,
         [span for span in spans if span.end > span.start],
         readable=() if locked else None,
-        highlight=() if locked else ["type"],
+        highlight=["type"] if found and not locked else (),
         legend=not locked,
         max_rows=max_rows,
         caption=caption or f"{len(data)} bytes, framed: the type of each frame",
@@ -86,10 +86,10 @@ def frame_lanes(data: bytes, *, title: str, alt: str) -> Picture:
     ax.text((last - first) / 2, len(lanes), "bytes", ha="center", va="center", fontsize=9,
             bbox={"facecolor": GREY, "edgecolor": "none"})  # fmt: skip
     ax.plot([], [], "v", color=BLACK, linestyle="none", label="HEADERS (head or trailers)")
-    ax.set(
-        xlim=(0, last - first), ylim=(len(lanes) - 0.5, -0.75), xlabel="bytes of the TCP stream", ylabel="as seen by"
-    )
+    ax.set(xlabel="bytes of the TCP stream", ylabel="as seen by")
     ax.set_yticks(range(len(lanes) + 1), [*(f"L7: stream {number}" for number in lanes), "L4"])
+    ax.set(xlim=(0, last - first), ylim=(len(lanes) + 0.5, -0.7))
+    ax.xaxis.set_major_formatter("{x:,.0f}")
     ax.grid(False)
-    fig.legend(frameon=False, loc="outside upper right")
+    fig.legend(frameon=False, loc="outside lower right")
     return finish(fig, title=title, alt=alt)

@@ -38,7 +38,7 @@ def lateness(
         )
     rng = np.random.default_rng(seed)
     left = np.arange(calls * packets) / in_flight  # in round trips
-    came = left + rng.geometric(1 - lost, calls * packets) - 1
+    came = left + (rng.geometric(1 - lost, calls * packets) - 1)  # in this order: nothing is added where none is lost
     of_call = came.reshape(calls, packets)
     whole = np.empty(calls)
     for first in range(connections):
