@@ -66,7 +66,8 @@ show.bars(
 # %% [markdown]
 # "L4" is the relay of [chapter 08](08-peeking-without-opening.ipynb), "L7" the proxy of
 # [chapter 09](09-inside-the-proxy.ipynb). With "client side" the caller knows all four addresses and takes them in
-# turn. "L4, ageing" is the relay again, before services that end a connection after some calls. We come to that.
+# turn. "L4, ageing" is the relay again, before services that end a connection after some calls. We come to that. (The
+# calls are ours, frame by frame, and speak with gRPC's own library at either end: the book's tests let them.)
 #
 # HTTP/1.1 had hidden the problem. It carries one request at a time on a connection, so a busy caller needs many, and
 # many connections are many draws. HTTP/2 took that away, on purpose.
@@ -118,7 +119,7 @@ reader = hpack.Decoder()
 (reader.decode(first, 4096), reader.decode(second, 4096))[1]
 
 # %% [markdown]
-# Seven lines out of 22 bytes. Now somebody gets the second call who has not seen the first:
+# Seven lines out of so few bytes. Now somebody gets the second call who has not seen the first:
 
 # %%
 try:
@@ -134,6 +135,9 @@ except hpack.BadBlock as error:
 # from clients for years and spoke HTTP/1.1 to backends; for `proxy_pass` it has HTTP/2 to them
 # [since 1.29.4](https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_http_version), for gRPC with a module
 # of its own [since 1.13.10](https://nginx.org/en/docs/http/ngx_http_grpc_module.html).
+#
+# Routing has the same answer. In gRPC, service and method *are* the path (`/shop.Cart/Add`), so the routes of
+# [chapter 09](09-inside-the-proxy.ipynb) tell methods apart. For L4 there is no path.
 #
 # ## How uneven, exactly?
 #
@@ -158,7 +162,7 @@ assert np.isclose(index.min(), 0.1) and index.argmin() == 0 and (np.diff(index) 
 show.heat(
     index, each, fleets, x_label="callers", y_label="connections of each", value_label="Jain's index",
     title="Ten backends: what counts is the number of connections",
-    alt="Heat map of Jain's index. One connection gives 0.10, ten about 0.54, a hundred 0.92, however they are shared "
+    alt="Heat map of Jain's index. One connection gives 0.10, ten about 0.55, a hundred 0.92, however they are shared "
     "out among callers.",
 )  # fmt: skip
 
@@ -171,6 +175,14 @@ connections = np.outer(each, fleets)
 formula = pinning.expected(connections, 10)
 assert (abs(index - formula) < 0.05).all()
 [f"{n}: {pinning.expected(n, 10):.2f}" for n in (1, 10, 90, 200)]
+
+# %% [markdown]
+# And live, with four backends: forty callers this time, thirty calls each.
+
+# %% tags=["nbval-ignore-output"]
+forty = {mode: pinning.jain(pinned.trial(mode, clients=40, calls=1200).shares) for mode in ("L4", "L7")}
+assert 0.6 < forty["L4"] < forty["L7"] and forty["L7"] > 0.99
+print(f"L4: {forty['L4']:.2f}, by the formula {pinning.expected(40, 4):.2f}; L7: {forty['L7']:.2f}")
 
 # %% [markdown]
 # So as many connections as backends give about one half, and it takes *many more connections than backends* before L4
@@ -187,7 +199,7 @@ assert (abs(index - formula) < 0.05).all()
 rows = []
 for skew in (0, 0.5, 1, 1.5):
     rate = pinning.rates(1000, skew)
-    rows.append((skew, f"{rate[0]:.0%}", round(pinning.effective(rate)), f"{pinning.typical(rate, 1, 10):.2f}"))
+    rows.append((skew, f"{rate[0]:.1%}", round(pinning.effective(rate)), f"{pinning.typical(rate, 1, 10):.2f}"))
 assert rows[2][2] < 40 and rows[3][2] < 8
 show.table(rows, ("skew", "the busiest caller has", "as lumpy as so many", "Jain's index"), caption="1000 callers")
 
@@ -217,20 +229,21 @@ show.explore(
 # ## Even is not yet fast
 #
 # What users feel is waiting. The same placements in front of queues: ten backends, at 60 % of what they can do
-# together. *p99* is the time that 99 % of calls stay under; 1 is the mean work of a call.
+# together. *p99* is the time that all calls but one in a hundred stay under; 1 is the mean work of a call.
 
 # %%
-rows = []
+rows, many = [], {}
 for callers in (8, 100):
     for mode in pinning.MODES:
-        seen = pinning.trial(mode, clients=callers, backends=10, utilisation=0.6)
+        seen = many[mode] = pinning.trial(mode, clients=callers, backends=10, utilisation=0.6)
         wait = "no end" if 0.6 * seen.busiest > 1 else f"{seen.wait:.0f}"
         rows.append((callers, mode, f"{seen.jain:.2f}", f"{seen.busiest:.1f}", wait))
+assert many["L4"].wait > 2.5 * many["L7"].wait and many["client side"].wait > 1.3 * many["L7"].wait
 show.table(rows, ("callers", "mode", "Jain's index", "busiest / mean", "p99"))
 
 # %% [markdown]
 # "No end" means that a backend gets more than it can do, so that its queue grows as long as we look, while the fleet as
-# a whole has 40 % to spare. An index of 0.96 for a hundred callers looks fine, and its p99 is three times that of L7:
+# a whole has two fifths to spare. An index of 0.96 for a hundred callers looks fine, and p99 is three times that of L7:
 # the index is an average, the tail belongs to the busiest backend.
 #
 # And one finding that is easily missed: client side has the same evenness as L7 and a longer tail. The proxy deals all
@@ -273,9 +286,9 @@ show.table(
 )
 
 # %% [markdown]
-# Twenty of two hundred is nearly even, for a tenth of the connections. Twenty is also the default in gRPC's
-# [proposal](https://github.com/grpc/proposal/blob/master/A68-random-subsetting.md), which draws by rendezvous hashing,
-# so that a new backend displaces one entry at most.
+# Twenty of two hundred is nearly even, for a tenth of the connections. gRPC has a
+# [proposal](https://github.com/grpc/proposal/blob/master/A68-random-subsetting.md) for it, which draws by rendezvous
+# hashing, so that a backend more or less changes one entry at most.
 #
 # ## The autoscaler that helped nobody
 #
@@ -384,7 +397,7 @@ print(f"with GOAWAY: {goodbye}; cut off: {cut}    (calls by status: 0 is OK, 14 
 # %% tags=["nbval-ignore-output"]
 crowds = {mode: mishaps.crowd(mode) for mode in ("L4", "L7")}
 assert crowds == {"L4": (4, 1), "L7": (16, 4)}
-{mode: f"{most} calls at a time, {connections} connections" for mode, (most, connections) in crowds.items()}
+{mode: f"calls at a time: {most}, connections: {connections}" for mode, (most, connections) in crowds.items()}
 
 # %% [markdown]
 # The caller kept its one connection. Our proxy opened more, as many as it took. Client libraries mostly do not; a
@@ -466,8 +479,8 @@ assert whole == [False, True, False]
 #
 # ## Deadlines and second attempts
 #
-# A gRPC call can carry its *deadline*, the time that is left, in `grpc-timeout`. A relay passes it on without knowing.
-# A proxy can enforce it. In both cases a call of 500 ms with a deadline of 100 ms:
+# A gRPC call can carry its *deadline*, the time that is left, in `grpc-timeout`. A relay passes it on without knowing;
+# caller, proxy and service can each enforce it. A call whose work takes five times as long as it may:
 
 # %% tags=["nbval-ignore-output"]
 late_calls = {mode: mishaps.too_late(mode) for mode in ("L4", "L7")}
@@ -503,12 +516,14 @@ show.table([(*case, *seen) for case, seen in died.items()], ("behind", "attempts
 # %% tags=["nbval-ignore-output"]
 inner = {name: mishaps.inside(protocol) for name, protocol in {"HTTP/2 inside": "h2c", "HTTP/1.1 inside": "h1"}.items()}
 assert inner["HTTP/2 inside"] == (0, 1) and inner["HTTP/1.1 inside"] == (2, 16)
-{name: f"{seen.connections} connections, status {seen.status}" for name, seen in inner.items()}
+{name: f"connections: {seen.connections}, status of all calls: {seen.status}" for name, seen in inner.items()}
 
 # %% [markdown]
 # Sixteen connections: multiplexing ends at the proxy, and inside you need a [pool](09-inside-the-proxy.ipynb). And
-# status 2, UNKNOWN, for every call. The messages arrived, but gRPC's outcome is in the *trailers*, which got lost
-# inside. So for gRPC it has to be HTTP/2 all the way; for pages and JSON it need not.
+# status 2, UNKNOWN, for every call. The messages arrived, but gRPC's outcome is in the *trailers*, and an HTTP/1.1
+# answer with a Content-Length has no place for them. (With chunks it could have one; little software uses it. gRPC-Web,
+# made for browsers, puts the outcome into the [body](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md) for
+# that reason.) So for gRPC it has to be HTTP/2 all the way; for pages and JSON it need not.
 #
 # There is a danger in the translation. In HTTP/2, frames say where a body ends, and a value may hold any byte. HTTP/1.1
 # says both with text that the client chose. Here is a careless gateway, and behind it the lenient reader of
@@ -573,9 +588,9 @@ print(f"against the relay {further[1]['relay']:.0f} and {further[48]['relay']:.0
 #   addresses and ports sends it elsewhere when that happens. One that reads the id, which is
 #   [readable](https://www.rfc-editor.org/rfc/rfc8999), can find its backend again, if the backend has put a hint
 #   into it ([QUIC-LB](https://datatracker.ietf.org/doc/draft-ietf-quic-load-balancers)).
-# - **What L4 sees of it** is UDP datagrams, and even fewer facts than of TCP: acknowledgements and the end of a
-#   connection are encrypted. And *all streams of a connection still go to one backend*. QUIC cures waiting, not
-#   pinning.
+# - **What L4 sees of it** is UDP datagrams, and fewer facts than of TCP: acknowledgements and the end of a connection
+#   are encrypted ([RFC 9312](https://www.rfc-editor.org/rfc/rfc9312)). And *all streams of a connection still go to one
+#   backend*. QUIC cures waiting, not pinning.
 #
 # ## What breaks it
 #
@@ -606,18 +621,18 @@ print(f"against the relay {further[1]['relay']:.0f} and {further[48]['relay']:.0
 # 1. Forty equal callers, one connection each, twenty backends. What is Jain's index about? How many connections each
 #    for 0.95?
 #    <details><summary>Solution</summary>
-#    40 / (40 + 19) is 0.68. For 0.95, n must be 19 · 19 = 361, so ten connections each.</details>
+#    40 / (40 + 19) is 0.68. For 0.95, n must be 19 · 19 = 361: nine connections each, as good as.</details>
 # 2. L4 with "least connections" instead of a hash: build the heat map's first row in your head. What does it cure, and
 #    what not?
 #    <details><summary>Solution</summary>
 #    Ten connections on ten backends are then even, from the start. It cures the luck, not the pinning: one caller is
 #    still on one backend, rates are still unequal, and after a scale-out all *new* connections go to the new backends
 #    first, which may be too many at once.</details>
-# 3. Try `pinning.trial("subset", clients=100, backends=10)` with `pinning.SUBSET` at its 3, and compare p99 with L4 and
-#    client side from the table. Where would you stop?
+# 3. Predict p99 of `pinning.trial("L4", clients=100, connections=16, backends=10)`: nearer to L7's or to L4's in the
+#    table? Then run it.
 #    <details><summary>Solution</summary>
-#    Between the two. The subset's tail comes from the busiest backend, so more addresses help until the connections (or
-#    health checks over them) cost more than the tail.</details>
+#    About 12: near client side's. Sixteen hundred draws are nearly even. What is left is chance from call to call, for
+#    nobody takes turns.</details>
 # 4. Your service sets MAX_CONNECTION_AGE to one minute, and some calls stream for an hour. What do its connections look
 #    like after a day?
 #    <details><summary>Solution</summary> Each stream keeps an old connection open by itself, and new calls go to

@@ -47,6 +47,8 @@ def placed(data: bytes) -> Iterator[Placed]:
 
 def frame_bytes(data: bytes, *, locked: bool = False, max_rows: int = 24, caption: str = "") -> PacketDiagram:
     """All bytes, coloured by stream. locked: as somebody sees them who does not know what they mean."""
+    if locked:
+        return packet(data, [Span(0, len(data), "payload", "TCP")], readable=(), max_rows=max_rows, caption=caption)
     found = list(placed(data))
     spans = [Span(0, found[0].start if found else len(data), "preface", "connection", "PRI * HTTP/2.0")]
     for one in found:
@@ -59,9 +61,7 @@ def frame_bytes(data: bytes, *, locked: bool = False, max_rows: int = 24, captio
     return packet(
         data,
         [span for span in spans if span.end > span.start],
-        readable=() if locked else None,
-        highlight=["type"] if found and not locked else (),
-        legend=not locked,
+        highlight=["type"] if found else (),
         max_rows=max_rows,
         caption=caption or f"{len(data)} bytes, framed: the type of each frame",
     )
