@@ -123,17 +123,25 @@ class Channel(Wire):
             await room
         if not self.usable:
             raise Refused("the service has said goodbye")
+        call = self._begin(lines, body)
+        try:
+            return await call.answer
+        finally:
+            call.reset(Code.CANCEL)  # nothing, unless we wait no longer
+            self.flush()
+
+    def unread(self) -> None:
+        """A call whose answer is never read, as far as the service will send it."""
+        self._begin(request_lines(PATH), grpc.framed(b"")).pause()
+
+    def _begin(self, lines: list[Line], body: bytes) -> Call:
         call = Call(self)
         self.open(call)
         call.put_head(lines)
         call.put_data(body)
         call.put_end([])
         self.flush()
-        try:
-            return await call.answer
-        finally:
-            call.reset(Code.CANCEL)  # nothing, unless we wait no longer
-            self.flush()
+        return call
 
     def gone(self, stream: Stream) -> None:
         super().gone(stream)

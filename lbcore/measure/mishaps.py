@@ -15,6 +15,7 @@ from lbcore.measure.pinned import Mode, front
 from lbcore.testbed import aside
 
 PATIENCE = 5.0
+LONG = 0.2  # seconds of work: all calls are there before the first ends, on a busy machine as well
 
 
 def leaving(how: Literal["goodbye", "cut"], *, calls: int = 120, at_once: int = 8) -> dict[int, int]:
@@ -69,7 +70,7 @@ def crowd(mode: Mode, *, calls: int = 16, streams: int = 4) -> tuple[int, int]:
     at a time, and on how many connections."""
 
     async def scene() -> tuple[int, int]:
-        service = Service("one", work=0.05, streams=streams)
+        service = Service("one", work=LONG, streams=streams)
         async with serving(service) as addresses, front(mode, addresses) as doors, calling(doors) as (caller,):
             await caller.channel()
             await asyncio.gather(*(caller.call() for _ in range(calls)))
@@ -82,14 +83,33 @@ def too_late(mode: Mode) -> tuple[int, bool]:
     """A call with a deadline shorter than its work: its status, and whether the backend was told to stop."""
 
     async def scene() -> tuple[int, bool]:
-        service = Service("one", work=0.5)
+        service = Service("one", work=5 * LONG)
         async with serving(service) as addresses, front(mode, addresses) as doors, calling(doors) as (caller,):
-            status = (await caller.call(deadline=0.1)).status
-            for _ in range(100):
+            status = (await caller.call(deadline=LONG)).status
+            for _ in range(1000):
                 if service.cancelled:
                     break
                 await asyncio.sleep(0.002)
             return status, bool(service.cancelled)
+
+    return aside.run(scene())
+
+
+def strangers(silent: int = 3) -> tuple[int, int]:
+    """So many callers do not read their answers; one does, over the same proxy with HTTP/2 inside: the status of its
+    call, and how many connections the proxy has to the backend."""
+
+    async def scene() -> tuple[int, int]:
+        service = Service("one", size=2_000_000)
+        async with (
+            serving(service) as addresses,
+            front("L7", addresses) as (door,),
+            calling([door] * (silent + 1)) as (last, *others),
+        ):
+            for one in others:
+                (await one.channel()).unread()
+            await asyncio.sleep(LONG)
+            return (await last.call(deadline=PATIENCE)).status, service.connections
 
     return aside.run(scene())
 
@@ -105,7 +125,7 @@ def inside(protocol: Literal["h1", "h2c"], *, calls: int = 16) -> Inside:
     """One caller with so many calls at once over HTTP/2, a proxy that speaks `protocol` to the backend."""
 
     async def scene() -> Inside:
-        service = Service("one", work=0.05)
+        service = Service("one", work=LONG)
         async with (
             serving(service) as addresses,
             front("L7", addresses, protocol) as (door,),

@@ -165,6 +165,13 @@ def test_windows():
     assert windows.progress(stream=65_535, connection=65_535, streams=2, size=30_000) == {1: 0, 3: 30_000}
 
 
+@pytest.mark.parametrize("silent", [1, 3, 5, 9])
+def test_who_does_not_read_keeps_nobody_waiting(silent):
+    status, connections = mishaps.strangers(silent)
+    assert status == 0
+    assert connections <= silent  # a connection for each would be the other extreme
+
+
 def test_the_tape_has_the_calls():
     tape = wiretap.calls(b"one", b"two", answer=40_000)
     sent = list(frames.split(tape.sent.removeprefix(frames.PREFACE)))

@@ -19,6 +19,8 @@ Traps
 - DATA counts against the connection's window even if its stream has gone: given back at once, or the window leaks.
 - SETTINGS_INITIAL_WINDOW_SIZE changes the windows of open streams, which may become negative (6.9.2).
 - A GOAWAY ends nothing by itself (6.8): streams up to the one it names go on.
+- Streams that nobody reads hold the connection's window, and then the others wait as well: `clogged`. If what was read
+  were given back by half of the connection's window, a few such streams would be enough for nothing to move again.
 """
 
 from __future__ import annotations
@@ -647,10 +649,18 @@ class Connection:
     def give_back(self, size: int) -> None:
         """So many bytes were passed on, or dropped: the connection has room for them again."""
         self._unacknowledged += size
-        if self._unacknowledged * 2 >= self.own.connection_window:
+        if self._unacknowledged * 2 >= min(self.own.connection_window, self.own.window):  # see `clogged`
             self.out.append(frames.window_update(0, self._unacknowledged))
             self._window += self._unacknowledged
             self._unacknowledged = 0
+
+    @property
+    def clogged(self) -> bool:
+        """Do streams that nobody reads hold half of what the peer may send on all of them together?
+
+        What is read is given back by at most half a stream's window at a time, so nothing else takes that much.
+        """
+        return self._window * 2 < self.own.connection_window
 
     # ---- streams ----
 
