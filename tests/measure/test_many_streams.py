@@ -15,7 +15,7 @@ from lbcore.measure.calls import Answer, Service, calling, serving
 from lbcore.sim import two_readers
 from lbcore.testbed import aside
 
-PATIENCE = 20.0
+PATIENCE = 60.0  # seconds; the first proxy of all compiles
 
 
 def play(scene):
