@@ -212,7 +212,7 @@ show.table(rows, ("skew", "the busiest caller has", "as lumpy as so many", "Jain
 # %%
 def draw(mode="L4", callers=8, connections_each=1, backends=10, skew=0.0):
     rate = pinning.rates(callers, skew)
-    return show.placement(pinning.shares(mode, rate, connections_each, backends, np.random.default_rng(4)))
+    return show.placement(pinning.shares(mode, rate, connections_each, backends, np.random.default_rng(3)))
 
 
 show.explore(
