@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from lbcore.show.explorer import explore
     from lbcore.show.fates import fleet
     from lbcore.show.first_flight import hello_bytes, hello_map
+    from lbcore.show.frame_chart import frame_bytes, frame_lanes
     from lbcore.show.header_diagram import header
     from lbcore.show.hearsay_diagram import hearsay
+    from lbcore.show.heat_map import heat
     from lbcore.show.listing import source
     from lbcore.show.machine_stepper import machine_steps
     from lbcore.show.packet_diagram import Span, packet
     from lbcore.show.packet_inspector import inspector
     from lbcore.show.packet_walk import packet_steps
     from lbcore.show.parts_chart import parts
+    from lbcore.show.placement import placement
     from lbcore.show.questions import predict, quiz
     from lbcore.show.slots import removal, slots_moved
     from lbcore.show.style import HATCHES, PALETTE, figure, finish
@@ -42,12 +45,15 @@ _WHERE = {
     "source": "lbcore.show.listing",
     "machine_steps": "lbcore.show.machine_stepper",
     "verifier_steps": "lbcore.show.verifier_stepper",
+    **dict.fromkeys(("frame_bytes", "frame_lanes"), "lbcore.show.frame_chart"),
     "header": "lbcore.show.header_diagram",
     "hearsay": "lbcore.show.hearsay_diagram",
+    "heat": "lbcore.show.heat_map",
     **dict.fromkeys(("hello_bytes", "hello_map"), "lbcore.show.first_flight"),
     "lines": "lbcore.show.curves",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
     "parts": "lbcore.show.parts_chart",
+    "placement": "lbcore.show.placement",
     **dict.fromkeys(("predict", "quiz"), "lbcore.show.questions"),
     **dict.fromkeys(("removal", "slots_moved"), "lbcore.show.slots"),
     **dict.fromkeys(("HATCHES", "PALETTE", "figure", "finish"), "lbcore.show.style"),
@@ -55,9 +61,9 @@ _WHERE = {
 
 __all__ = [
     "HATCHES", "PALETTE", "Span", "bars", "bill", "bucket", "canary_funnel", "canary_histogram", "canary_shares",
-    "explore", "figure", "finish", "fleet", "header", "hearsay", "hello_bytes", "hello_map", "inspector", "lines",
-    "machine_steps", "packet", "packet_steps", "parts", "predict", "quiz", "removal", "slots_moved", "source",
-    "stacked", "table", "verifier_steps",
+    "explore", "figure", "finish", "fleet", "frame_bytes", "frame_lanes", "header", "hearsay", "heat",
+    "hello_bytes", "hello_map", "inspector", "lines", "machine_steps", "packet", "packet_steps", "parts",
+    "placement", "predict", "quiz", "removal", "slots_moved", "source", "stacked", "table", "verifier_steps",
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ Traps
   again whatever its method (RFC 9113 section 8.7): it fails as "refused stream".
 - A connection whose other end has vanished looks like a slow one. Who gives up a stream after nothing at all was heard
   on the connection for a while takes no chances: it opens no more streams there.
+- Clients that do not read clog the connection that their answers come on. Whoever comes next goes to another one.
 - A response may be complete before the request is: what is left of the request is then of no use, and is not sent.
 """
 
@@ -174,7 +175,8 @@ class BackendConnection(Wire):
     @property
     def usable(self) -> bool:
         """Can it take one more stream now?"""
-        return not self.leaving and self.going is None and len(self.streams) < min(self.peer_streams, MOST)
+        room = len(self.streams) < min(self.peer_streams, MOST) and not self.clogged
+        return room and not self.leaving and self.going is None
 
     def open_stream(self, exchange: Carried) -> BackendStream:
         """A stream for this exchange."""

@@ -46,7 +46,7 @@ class Connection:
         self.waiting: dict[Stream, None] = {}
         """Streams that have something to send, in turn."""
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
-        self.intake = Intake(self.own.connection_window)
+        self.intake = Intake(self.own.connection_window, self.own.window)
         self.room = frames.WINDOW
         """Bytes that the peer would take on all streams together."""
         self.send_initial = frames.WINDOW
@@ -202,6 +202,11 @@ class Connection:
         """So many bytes were passed on, or dropped: the connection has room for them again."""
         if more := self.intake.give_back(size):
             self.out.append(frames.window_update(0, more))
+
+    @property
+    def clogged(self) -> bool:
+        """Do streams that nobody reads hold half of what the peer may send on all of them together?"""
+        return self.intake.clogged
 
     # ---- streams ----
 

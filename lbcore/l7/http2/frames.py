@@ -5,6 +5,7 @@ Rule of this file: layouts and numbers. What a frame means for a stream is `conn
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum
 from struct import Struct
 from typing import Final
@@ -18,6 +19,10 @@ WINDOW: Final = 65_535  # bytes of a flow-control window unless SETTINGS say oth
 MOST: Final = 2**31 - 1  # of a window, or a stream's number
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+KINDS: Final = (
+    "DATA", "HEADERS", "PRIORITY", "RST_STREAM", "SETTINGS", "PUSH_PROMISE", "PING", "GOAWAY", "WINDOW_UPDATE",
+    "CONTINUATION",
+)  # fmt: skip
 END_STREAM, ACK, END_HEADERS, PADDED, PRIORITIZED = 0x1, 0x1, 0x4, 0x8, 0x20
 PADDED_PRIORITIZED: Final = PADDED | PRIORITIZED
 
@@ -55,6 +60,18 @@ class Fault(Exception):
     def __init__(self, code: Code, why: str) -> None:
         super().__init__(f"{code.name}: {why}")
         self.code, self.why = code, why
+
+
+def split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """The whole frames of these bytes: kind, flags, stream, payload. What is left of one at the end is left out."""
+    at = 0
+    while len(data) - at >= HEADER.size:
+        high, low, kind, flags, stream = HEADER.unpack_from(data, at)
+        end = at + HEADER.size + (high << 16 | low)
+        if end > len(data):
+            return
+        yield kind, flags, stream & MOST, data[at + HEADER.size : end]
+        at = end
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:

@@ -8,6 +8,9 @@ hears of that when half of it has gathered, so that a WINDOW_UPDATE is rare. Wha
 the peer's WINDOW_UPDATE and SETTINGS_INITIAL_WINDOW_SIZE change it.
 
 Traps
+- Streams that nobody reads hold the connection's window, and then the others wait as well: `clogged`. If what was read
+  were given back by half of the connection's window, a few such streams would be enough for nothing to move again; so
+  it is given back by half of a stream's.
 - SETTINGS_INITIAL_WINDOW_SIZE changes the windows of open streams, which may become negative (6.9.2); never that of the
   connection.
 - An increment of 0 or a window above 2**31 - 1 is the fault of the stream, or of the connection, that it is for
@@ -26,13 +29,22 @@ if TYPE_CHECKING:
 
 
 class Intake:
-    """A window that we grant: `size` bytes may be on their way to us and not yet passed on."""
+    """A window that we grant: `size` bytes may be on their way to us and not yet passed on.
 
-    __slots__ = ("_passed_on", "_room", "_size")
+    It is opened again when half of it, or half of `smaller`, has been passed on.
+    """
 
-    def __init__(self, size: int) -> None:
+    __slots__ = ("_passed_on", "_room", "_size", "_step")
+
+    def __init__(self, size: int, smaller: int | None = None) -> None:
         self._size = self._room = size
+        self._step = size if smaller is None else min(size, smaller)
         self._passed_on = 0
+
+    @property
+    def clogged(self) -> bool:
+        """Is more than half of it taken by what was not passed on?"""
+        return self._room * 2 < self._size
 
     def take(self, size: int) -> bool:
         """So many bytes came. False: more than the peer was allowed."""
@@ -40,9 +52,9 @@ class Intake:
         return self._room >= 0
 
     def give_back(self, size: int) -> int:
-        """So many were passed on, or dropped. By how much to open the window now: 0, or half of it and more."""
+        """So many were passed on, or dropped. By how much to open the window now; mostly 0."""
         self._passed_on += size
-        if self._passed_on * 2 < self._size:
+        if self._passed_on * 2 < self._step:
             return 0
         more, self._passed_on = self._passed_on, 0
         self._room += more

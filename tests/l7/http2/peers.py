@@ -137,13 +137,7 @@ def head(stream: int, lines, ended: bool = True) -> bytes:
 
 def split(data: bytes) -> list[tuple[int, int, int, bytes]]:
     """Frames apart: kind, flags, stream, payload."""
-    found, at = [], 0
-    while at < len(data):
-        high, low, kind, flags, stream = frames.HEADER.unpack_from(data, at)
-        end = at + 9 + (high << 16 | low)
-        found.append((kind, flags, stream, data[at + 9 : end]))
-        at = end
-    return found
+    return list(frames.split(data))
 
 
 def fault(ours: Ours, data: bytes) -> Fault | None:

@@ -482,3 +482,16 @@ def test_heads_longer_than_a_frame():
     ours.request([*GET, (b"x-long", b"~" * 40_000)], b"")
     [event] = of(exchange(ours, server), h2.events.RequestReceived)
     assert len(event.headers[-1][1]) == 40_000
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.integers(0, 255), st.integers(0, frames.MOST), st.binary(max_size=40)),
+        max_size=8,
+    ),
+    st.binary(max_size=8),
+)
+def test_frames_come_apart_as_they_were_put_together(wanted, rest):
+    data = b"".join(frames.frame(*one) for one in wanted)
+    assert list(frames.split(data + rest)) == wanted  # eight bytes are no frame
+    assert list(frames.split(data[:-1])) == wanted[:-1]
