@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 from lbcore.l7.engine.proxy import Proxy
 from lbcore.l7.filters.filter import Exchange, Filter
-from lbcore.l7.http2.connection import Stream
 from lbcore.l7.http2.frames import Code
 from lbcore.l7.http2.hpack import Line
 from lbcore.l7.http2.limits import Http2Limits
+from lbcore.l7.http2.stream import Stream
 from lbcore.l7.http2.wire import Wire
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Response

@@ -10,9 +10,10 @@ at 65,535 bytes and grows by WINDOW_UPDATE alone (section 6.9.2).
 
 from __future__ import annotations
 
-from lbcore.l7.http2.connection import Connection, Stream
+from lbcore.l7.http2.connection import Connection
 from lbcore.l7.http2.hpack import Line
 from lbcore.l7.http2.limits import Http2Limits
+from lbcore.l7.http2.stream import Stream
 from lbcore.l7.limits import Limits
 
 
