@@ -108,8 +108,8 @@ assert labs.proxy.check_route(route, seed=2026).passed
 # - Without those that any `connection` field names (a list with commas, in upper or lower case), except for the names
 #   in `FOR_ALL`, which everybody on the way relies on.
 # - All `x-forwarded-for` lines (lists with commas) become one, at the end. Each hop appends whom *it* was asked by. So
-#   an entry was written by whoever stands right of it, and the peer, whom you know, wrote the last. Append the peer, and
-#   from the right keep each entry as long as its writer is trusted. Joined by `", "`.
+#   an entry was written by whoever stands right of it, and the peer, whom you know, wrote the last. Append the peer;
+#   from the right keep each entry as long as its writer is trusted. Join them by `", "`.
 
 
 # %%
@@ -191,8 +191,9 @@ assert labs.proxy.check_framing(framing, seed=2026).passed
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# The RFC itself would let some of that pass: two lengths that agree, or both fields, of which the chunks win. You may be
-# right, and the program behind you old.
+# The RFC itself lets some of that pass: two lengths that agree, or both fields, of which the chunks win
+# ([RFC 9112, 6.3](https://www.rfc-editor.org/rfc/rfc9112#section-6.3)). You may be right, and the program behind you
+# old.
 #
 # ## Exercise 4 · And if the backend fails?
 #
@@ -296,8 +297,8 @@ labs.proxy.show_proxy(route, forwarded, framing, exchange)
 # closed it?**
 # <details><summary>Answer</summary>
 #
-# Most likely, and that is all. A backend that reads the order, carries it out and crashes looks the same from here. What
-# helps is to make it rare: let the pool's idle time be shorter than the backend's.
+# Most likely, and that is all. A backend that reads the order, carries it out and crashes looks the same from here.
+# What helps is to make it rare: let the pool's idle time be shorter than the backend's.
 #
 # </details>
 #
@@ -312,7 +313,7 @@ labs.proxy.show_proxy(route, forwarded, framing, exchange)
 # **Your proxy refuses two Content-Length fields that agree. RFC 9112 lets them pass as one. Who is right?**
 # <details><summary>Answer</summary>
 #
-# Both may be conforming: a recipient may refuse or fold them. No client in order sends them, so to refuse costs nothing,
-# and it spares you the question what the backend makes of them.
+# Both conform: a recipient may refuse them, or take them for one. No client in order sends them, so to refuse costs
+# nothing, and it spares you the question what the backend makes of them.
 #
 # </details>

@@ -1,8 +1,8 @@
 """Lab 07: the heart of an HTTP proxy. Whose request is it, what is the backend told, where does it end, and what if the
 backend fails?
 
-Theory. The right answers are written on their own; tests compare them with `lbcore.l7`: its router and the paths' normal
-form, what it takes out and tells of a request's way, its reader of heads, and its engine between real sockets.
+Theory. The right answers are written on their own; tests compare them with `lbcore.l7`: its router and its normal form
+of paths, what it takes out and tells of a request's way, its reader of heads, and its engine between real sockets.
 """
 
 from lbcore.labs.proxy.drawings import show_exchange, show_forwarded, show_framing, show_proxy, show_route

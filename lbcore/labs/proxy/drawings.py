@@ -14,19 +14,21 @@ from typing import Any
 from lbcore.labs.drawing import nothing
 from lbcore.labs.judge import Verdict
 from lbcore.labs.proxy.forwarding import ACCEPT, CLIENT, EDGE, FORGED, HOST, INNER, TRUSTED, XFF
-from lbcore.labs.proxy.live import Parts, Shop, say, standing
+from lbcore.labs.proxy.live import HANGS, Parts, Shop, say, standing
 from lbcore.labs.proxy.measuring import head_of, right_framing
 from lbcore.labs.proxy.routing import ROUTES
 from lbcore.labs.proxy.world import FATES, played
 from lbcore.labs.sandbox import Outcome, run
 from lbcore.measure.table import Table
 
+PATIENCE = 5.0  # seconds for what takes milliseconds
+
 
 def called(function: Any, *calls: tuple[Any, ...]) -> tuple[list[Outcome], Verdict | None]:
     """(outcomes, the reason why there is nothing to show or None). A refusal by ValueError can be shown."""
     if not callable(function):
         return [], Verdict("not_a_function", f"Nothing to show: give the function itself, not {str(function)[:40]}.")
-    outcomes = run(function, calls)
+    outcomes = run(function, calls, seconds=PATIENCE)
     bad = [one for one in outcomes if one.kind != "answer" and not refused(one)]
     return outcomes, nothing(getattr(function, "__name__", "it"), bad) if bad else None
 
@@ -118,13 +120,13 @@ VISITS = [
 
 
 def show_exchange(exchange: Any) -> Table | Verdict:
-    """Real requests over one pool of connections to a shop with a book."""
+    """Real requests over one pool of connections to a shop with a book, up to the first that gets no answer."""
     _, reason = called(in_memory(exchange), ([["GET", "stays"]],))
     if reason:
         return reason
 
     async def visits() -> list[Any]:
-        shop = Shop("cart 42")
+        shop = Shop("cart 42", [])
         rows = []
         parts = Parts(lambda *_: shop.name, lambda fields, peer, trusted: fields, right_framing, exchange)
         async with standing(parts, [shop], []) as (door, _):
@@ -132,6 +134,8 @@ def show_exchange(exchange: Any) -> Table | Verdict:
                 shop.fates, done = [fate], len(shop.done)
                 got = await say(door, f"{method} /order HTTP/1.1\r\nHost: shop.example\r\n\r\n".encode())
                 rows.append([method, FATES[fate], got, len(shop.done) - done, shop.connections])
+                if HANGS in got:
+                    break
         return rows
 
     (outcome,) = run(staged(exchange, visits), [()])
@@ -165,16 +169,17 @@ def show_proxy(route: Any, forwarded: Any, framing: Any, exchange: Any) -> Table
             return reason
 
     async def visits() -> list[Any]:
-        shops = [Shop(name) for name in dict.fromkeys(backend for *_, backend in ROUTES)]
+        log: list[tuple[str, str]] = []
+        shops = [Shop(name, log) for name in dict.fromkeys(backend for *_, backend in ROUTES)]
         rows = []
         async with standing(Parts(route, forwarded, framing, exchange), shops, ROUTES) as (door, _):
             for name, request in REQUESTS.items():
                 got = await say(door, request.encode())
-                heads = [(shop, head) for shop in shops for head in shop.heads]
-                way = [line[17:] for _, head in heads for line in head.split("\r\n") if line.startswith(XFF)]
-                rows.append([name, got, ", ".join(shop.name for shop, _ in heads), "; ".join(way)])
-                for shop in shops:
-                    shop.heads.clear()
+                way = [line[17:] for _, head in log for line in head.split("\r\n") if line.startswith(XFF)]
+                rows.append([name, got, ", ".join(shop for shop, _ in log), "; ".join(way)])
+                log.clear()
+                if HANGS in got:
+                    break
         return rows
 
     (outcome,) = run(staged(route, visits), [()])

@@ -95,8 +95,8 @@ SIGNS: list[tuple[str, Test, str]] = [
     (
         "done_twice",
         lambda got, wanted, asked: got[1] > wanted[1] and asked[0] not in IDEMPOTENT,
-        "A {0} was carried out {1} times. Once it has been sent, nobody can tell a lost request from a lost answer: only "
-        "what is idempotent may be sent again.",
+        "A {0} was carried out {1} times. Once it has been sent, nobody can tell a lost request from a lost answer: "
+        "only what is idempotent may be sent again.",
     ),
     (
         "sent_twice",
@@ -122,7 +122,7 @@ SIGNS: list[tuple[str, Test, str]] = [
     (
         "cut_not_told",
         lambda got, wanted, asked: "cut off" in wanted[0] and "cut off" not in got[0],
-        "The answer broke off, and the client was not told. The head is gone, so there is one way left: client.abort().",
+        "The answer broke off, and the client was not told. Its head is out: client.abort() is the one way left.",
     ),
     (
         "tried_for_the_dead",
@@ -169,14 +169,14 @@ SIGNS: list[tuple[str, Test, str]] = [
     (
         "left_open",
         ended("left open"),
-        "A connection was neither kept nor closed, and nobody knows it any more. Each taken one comes to one of the two "
-        "ends, also when the client leaves or the task is stopped (finally).",
+        "A connection was neither kept nor closed, and nobody knows it any more. Each comes to one of the two ends, "
+        "also when the client leaves or the task is stopped (finally).",
     ),
     (
         "never_kept",
         lambda got, wanted, asked: str(wanted[2]).count("kept") > str(got[2]).count("kept"),
-        "You closed a connection that could be kept: its answer was read to the end, nothing was left over, nobody said "
-        "close.",
+        "You closed a connection that could be kept: its answer was read to the end, nothing was left over, nobody "
+        "said close.",
     ),
     (
         "another_answer",

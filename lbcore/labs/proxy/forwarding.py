@@ -82,7 +82,10 @@ SMALL: list[tuple[Fields, str]] = [
     ([HOST, ["connection", "keep-alive"], ["keep-alive", "timeout=5"], ["te", "gzip"], ACCEPT], CLIENT),
     ([HOST, ["upgrade", "h2c"], ["proxy-connection", "close"], ["proxy-authorization", "Basic eDp5"], ACCEPT], CLIENT),
     ([HOST, ["x-debug", "1"], ["connection", "close, x-debug"]], CLIENT),
-    ([HOST, ["connection", "X-Debug"], ["connection", "X-Hop"], ["x-debug", "1"], ["x-hop", "2"], ["x-a", "3"]], CLIENT),
+    (
+        [HOST, ["connection", "X-Debug"], ["connection", "X-Hop"], ["x-debug", "1"], ["x-hop", "2"], ["x-a", "3"]],
+        CLIENT,
+    ),
     ([HOST, ["transfer-encoding", "chunked"], ["x-debug", "1"], ["x-debug", "2"]], CLIENT),
     ([HOST, [XFF, FORGED]], CLIENT),
     ([HOST, [XFF, CLIENT], ACCEPT], EDGE),
@@ -142,6 +145,8 @@ def one_list_of_hops(answer: Fields, fields: Fields, peer: str, trusted: list[st
         return None
     return f"{XFF} belongs at the end, in one line: {wanted[-1][1]!r} here. Who wrote each entry, and is that one ours?"
 
+
+NOT_THERE = "not_there", "neither Connection nor X-Forwarded-For need be there."
 
 FORWARDED = Exercise(
     names=("fields", "peer", "trusted"),
@@ -212,10 +217,8 @@ FORWARDED = Exercise(
         Property("other_fields", for_the_backend),
         Property("another_way", one_list_of_hops),
     ),
-    advice=dict.fromkeys(
-        ("KeyError", "IndexError", "StopIteration"), ("not_there", "neither Connection nor X-Forwarded-For need be there.")
-    ),
-)  # fmt: skip
+    advice=dict.fromkeys(("KeyError", "IndexError", "StopIteration"), NOT_THERE),
+)
 
 
 def check_forwarded(forwarded: Any, seed: int = 1) -> Verdict:

@@ -23,6 +23,7 @@ from lbcore.testbed.smallest import Address
 
 PATIENCE = 3.0  # seconds that a client waits
 REFUSAL = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+HANGS = "waits for ever"
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -107,10 +108,10 @@ class Pool:
 class Shop:
     """A backend that keeps a book. Each request meets the next of `fates`; without any it works."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, log: list[tuple[str, str]]) -> None:
+        self.name, self.log = name, log
+        """Of all shops: who got which head."""
         self.fates: list[str] = []
-        self.heads: list[str] = []
         self.done: list[str] = []
         """Bodies of the requests that were carried out."""
         self.connections = 0
@@ -119,18 +120,18 @@ class Shop:
         """One connection."""
         self.connections += 1
         while head := await smallest.read_head(reader):
-            fate = self.fates.pop(0) if self.fates else "works"
-            self.heads.append(head.decode("latin-1"))
-            body = await body_of(reader, "transfer-encoding: chunked" in self.heads[-1], length_of(self.heads[-1]))
+            fate, text = self.fates.pop(0) if self.fates else "works", head.decode("latin-1")
+            self.log.append((self.name, text))
+            body = await body_of(reader, "transfer-encoding: chunked" in text, length_of(text))
             if fate == "lost":
                 return writer.transport.abort()
             self.done.append(body.decode("latin-1"))
             if fate == "dies":
                 return writer.transport.abort()
-            text = self.name.encode() if fate != "breaks" else BODY
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n" % len(text))
-            writer.write(b"connection: close\r\n\r\n" if fate == "closes" else b"\r\n")
-            writer.write({"breaks": text[:3], "chatters": text + SURPLUS}.get(fate, text))
+            answer = self.name.encode() if fate != "breaks" else BODY
+            lines = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n" % len(answer)
+            lines += b"connection: close\r\n\r\n" if fate == "closes" else b"\r\n"
+            writer.write(lines + {"breaks": answer[:3], "chatters": answer + SURPLUS}.get(fate, answer))
             await writer.drain()
             if fate in ("closes", "breaks"):
                 return None
@@ -224,9 +225,9 @@ async def say(door: Address, request: bytes) -> str:
             while piece := await reader.read(smallest.CHUNK):
                 got += piece
     except TimeoutError:
-        end = ", waits for ever"
+        end = f", {HANGS}"
     except ConnectionError:
-        end = ", cut off"
+        end = ", reset"
     finally:
         writer.close()
     return told(got.decode("latin-1")) + end
@@ -238,6 +239,6 @@ def told(text: str) -> str:
     while text.startswith("HTTP/1.1 "):
         head, _, text = text.partition("\r\n\r\n")
         size = length_of(head + "\r\n\r\n")
-        shown.append(f"[{head[9:12]}] {text[:size]}".rstrip())
+        shown.append(f"[{head[9:12]}] {text[:size]}".rstrip() + ", cut off" * (len(text) < size))
         text = text[size:]
     return " ".join([*shown, *([text] if text else [])]) or "nothing"

@@ -150,8 +150,8 @@ FRAMING = Exercise(
     mistakes=(
         Mistake(
             "names_as_written",
-            wrong(name=str),
-            "Names of fields know no upper and lower case, and your comparison does.",
+            wrong(name=lambda name: name.lower() if name.istitle() else ""),
+            "You look for Content-Length as it is written here. Names of fields know no upper and lower case.",
         ),
         Mistake(
             "codings_as_written",
@@ -181,15 +181,15 @@ FRAMING = Exercise(
     ),
     properties=(Property("not_a_size", a_size), Property("another_end", another_end)),
     refusals={
-        "both": "Content-Length and Transfer-Encoding in one head: one reader goes by the first, another by the second, "
+        "both": "Content-Length and Transfer-Encoding in one head: one reader goes by the first, another by the other, "
         "and what lies between is a request that only one of them sees. ValueError.",
         "two_lengths": "Two Content-Length fields: some take the first, some the last. ValueError, also if they agree.",
         "no_number": "That is no number of bytes. int() takes signs, blanks, underscores and digits of other scripts; "
         "HTTP takes one to eighteen of 0 to 9 (longer ones overflow somewhere). ValueError.",
-        "other_coding": "A Transfer-Encoding that is not chunked, once, and nothing else: who does not know it does not "
+        "other_coding": "A Transfer-Encoding that is not chunked, once, and nothing else: who does not know it cannot "
         "see where the body ends. ValueError.",
-        "no_field": "That line is no `name: value`: a blank before the colon, a line that goes on with the last one, no "
-        "colon. Some readers mend it, and see a field that you did not. ValueError.",
+        "no_field": "That line is no `name: value`: a blank before the colon, no colon, or it goes on with the line "
+        "before. Some readers mend it, and see a field that you did not. ValueError.",
         "other_line_ends": "A CR or an LF by itself ends a line for some readers. ValueError. (splitlines() is one of "
         "them.)",
         "other_blanks": "Control characters are no blanks to HTTP. strip() without arguments takes them off, and finds "

@@ -24,8 +24,8 @@ ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
 ROUTES: Routes = [
     ["*", "/", "*", "site"],
     ["*", "/api", "*", "api"],
-    ["*", "/api/v2", "POST", "orders"],
     ["*", "/api/v2", "*", "api v2"],
+    ["*", "/api/v2", "POST", "orders"],
     ["*", "/admin", "*", "admin"],
     ["*", "/public", "*", "files"],
     ["*", "/public", "*", "never"],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any, NamedTuple
 
@@ -77,7 +78,7 @@ class Client:
         text = self.got.decode("latin-1")
         for head, short in ((OK, "[200] "), (CLOSING, "[200] "), (EMPTY, "[204] "), (BAD_GATEWAY, "[502] ")):
             text = text.replace(head.decode(), short)
-        return f"{text.strip() or 'nothing'}{self.end}{', held back' * self.held}"
+        return f"{text.removesuffix(' ') or 'nothing'}{self.end}{', held back' * self.held}"
 
 
 class Backend:
@@ -178,10 +179,8 @@ def played(exchange: Exchange) -> Callable[[Script], list[Row]]:
         for method, who, *fates in script:
             client = Client(who)
             pool.begin(fates, client)
-            try:
+            with suppress(ConnectionError, TimeoutError, asyncio.CancelledError):  # what that means is in the book
                 await exchange(method, f"{method} /order HTTP/1.1\r\n\r\n".encode(), pool, client)
-            except (ConnectionError, TimeoutError, asyncio.CancelledError):
-                pass  # what that means is in the book
             rows.append([client.told(), pool.worked, [f"{one.begin}: {one.end}" for one in pool.taken]])
         return rows
 
