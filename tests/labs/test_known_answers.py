@@ -101,6 +101,8 @@ EACH = [(lab, exercise) for lab, one in LABS.items() for exercise in one.exercis
 RIGHT = [(lab, exercise, answer) for lab, exercise in EACH for answer in ANSWERS[lab].RIGHT[exercise]]
 WRONG = [(lab, exercise, answer, key) for lab, exercise in EACH for answer, key in ANSWERS[lab].WRONG[exercise]]
 SEEDS = (1, 2026)
+OF_NO_CASE = ("not_constant_time",)
+"""What is found in the way to an answer, not in the answer to a case."""
 
 
 def the(verb, lab, exercise):
@@ -124,7 +126,7 @@ def test_wrong_answers_get_their_own_hint(lab, exercise, answer, key):
     for seed in SEEDS:
         verdict = the("check", lab, exercise)(answer, seed=seed)
         assert verdict.key == key, verdict
-        assert " = " in verdict.evidence  # the case, its arguments by name
+        assert " = " in verdict.evidence or key in OF_NO_CASE  # its arguments by name
         assert key == "changed_input" or ("right:" in verdict.evidence and "yours:" in verdict.evidence)
         assert len(repr(verdict)) < LABS[lab].longest
 

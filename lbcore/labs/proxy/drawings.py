@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any
 
-from lbcore.labs.drawing import nothing
+from lbcore.labs.drawing import called, nothing, refused
 from lbcore.labs.judge import Verdict
 from lbcore.labs.proxy.forwarding import ACCEPT, CLIENT, EDGE, FORGED, HOST, INNER, TRUSTED, XFF
 from lbcore.labs.proxy.live import HANGS, Parts, Shop, say, standing
@@ -24,20 +24,6 @@ from lbcore.measure.table import Table
 PATIENCE = 5.0  # seconds for what takes milliseconds
 
 
-def called(function: Any, *calls: tuple[Any, ...]) -> tuple[list[Outcome], Verdict | None]:
-    """(outcomes, the reason why there is nothing to show or None). A refusal by ValueError can be shown."""
-    if not callable(function):
-        return [], Verdict("not_a_function", f"Nothing to show: give the function itself, not {str(function)[:40]}.")
-    outcomes = run(function, calls, seconds=PATIENCE)
-    bad = [one for one in outcomes if one.kind != "answer" and not refused(one)]
-    return outcomes, nothing(getattr(function, "__name__", "it"), bad) if bad else None
-
-
-def refused(outcome: Outcome) -> bool:
-    """Whether it is a ValueError."""
-    return outcome.kind == "raised" and outcome.value == "ValueError"
-
-
 def told(outcome: Outcome) -> str:
     """An outcome in a few words."""
     return "refused" if refused(outcome) else str(outcome.value)[:40]
@@ -48,11 +34,11 @@ def show_route(route: Any) -> Table | Verdict:
     asked = [("GET", host, path) for host in ("www.example", "de.shop.example") for path in ("/api/v2/cart", "/apiary")]
     asked += [("POST", "www.example", "/api/v2/cart")]
     asked += [("GET", "www.example", path) for path in ("/admin", "/public/%2e%2e/admin", "/public/%2fadmin", "/../x")]
-    outcomes, reason = called(route, *((*one, [list(each) for each in ROUTES]) for one in asked))
+    outcomes, reason = called(route, *((*one, [list(each) for each in ROUTES]) for one in asked), refusals=True)
     if reason:
         return reason
     rows = [(*one, told(outcome)) for one, outcome in zip(asked, outcomes, strict=True)]
-    return Table(("method", "host", "path", "yours"), tuple(rows), "; ".join(" ".join(one) for one in ROUTES))
+    return Table(("method", "host", "path", "yours"), tuple(rows), f"routes: {'; '.join(map(' '.join, ROUTES))}")
 
 
 def show_forwarded(forwarded: Any) -> Table | Verdict:
@@ -70,7 +56,7 @@ def show_forwarded(forwarded: Any) -> Table | Verdict:
     if reason:
         return reason
     rows = [
-        (name, peer, lines(fields), lines(one.value) if not refused(one) else "refused")
+        (name, peer, lines(fields), lines(one.value))
         for (name, (fields, peer)), one in zip(heads.items(), outcomes, strict=True)
     ]
     return Table(("from", "peer", "comes", "goes on (yours)"), tuple(rows), f"trusted: {', '.join(TRUSTED)}")
@@ -90,7 +76,7 @@ def show_framing(framing: Any) -> Table | Verdict:
         ["Content-Length: 5", "Content-Length: 6"], ["Content-Length: +5"], ["Content-Length : 5"],
         ["Transfer-Encoding: chunked, gzip"], ["X: y\nTransfer-Encoding: chunked"],
     ]  # fmt: skip
-    outcomes, reason = called(framing, *((head_of(*lines),) for lines in said))
+    outcomes, reason = called(framing, *((head_of(*lines),) for lines in said), refusals=True)
     if reason:
         return reason
     rows = [(" ⏎ ".join(some).replace("\n", "\\n") or "-", told(one)) for some, one in zip(said, outcomes, strict=True)]
@@ -121,7 +107,7 @@ VISITS = [
 
 def show_exchange(exchange: Any) -> Table | Verdict:
     """Real requests over one pool of connections to a shop with a book, up to the first that gets no answer."""
-    _, reason = called(in_memory(exchange), ([["GET", "stays"]],))
+    _, reason = called(in_memory(exchange), ([["GET", "stays"]],), seconds=PATIENCE)
     if reason:
         return reason
 
@@ -165,7 +151,7 @@ def show_proxy(route: Any, forwarded: Any, framing: Any, exchange: Any) -> Table
         (route, ("GET", "www.example", "/", ROUTES)), (forwarded, ([HOST], CLIENT, TRUSTED)), (framing, (head_of(),)),
         (in_memory(exchange), ([["GET", "stays"]],)),
     ):  # fmt: skip
-        if reason := called(function, call)[1]:
+        if reason := called(function, call, seconds=PATIENCE)[1]:
             return reason
 
     async def visits() -> list[Any]:
