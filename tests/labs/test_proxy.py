@@ -228,3 +228,13 @@ def test_stubs_of_all_exercises_but_the_last_do_not_hide_it():
         if "async def exchange" in source or source.startswith(("import", "from")):
             run_cell(source, scope)
     assert proxy.check_exchange(scope["exchange"]).passed
+
+
+def test_the_line_that_raised_is_the_students_not_the_worlds():
+    async def forgets(method, request, pool, client):
+        backend = pool.take()
+        await backend.send(request)
+
+    verdict = proxy.check_exchange(forgets)
+    assert verdict.key == "raised"
+    assert "The line: await backend.send(request)" in verdict.text

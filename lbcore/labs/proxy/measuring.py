@@ -17,7 +17,9 @@ from typing import Any
 
 from lbcore.labs.judge import Case, Exercise, Mistake, Property, Verdict, judge
 
-FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)[ \t]*\r\n")
+TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+"""A field's name (RFC 9110, 5.6.2)."""
+FIELD = re.compile(rf"({TOKEN}):[ \t]*((?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)[ \t]*\r\n")
 LENGTH, CODING = "content-length", "transfer-encoding"
 
 
