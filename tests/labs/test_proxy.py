@@ -236,5 +236,5 @@ def test_the_line_that_raised_is_the_students_not_the_worlds():
         await backend.send(request)
 
     verdict = proxy.check_exchange(forgets)
-    assert verdict.key == "raised"
+    assert verdict.key == "not_awaited"
     assert "The line: await backend.send(request)" in verdict.text

@@ -235,7 +235,7 @@ def route_whole(method, host, path, routes):
     return next((one for one in routes if chosen(method, host, cut(path), [one])), None)
 
 
-@wrong("route", "differs")
+@wrong("route", "another_route")
 def route_no_wildcards(method, host, path, routes):
     return chosen(method, host, cut(path), routes, on=lambda pattern, host: pattern in ("*", host))
 
@@ -929,7 +929,7 @@ async def exchange_body_only(method, request, pool, client):
     await life(method, request, pool, client, **living(deliver=deliver))
 
 
-@wrong("exchange", "raised")
+@wrong("exchange", "not_awaited")
 def exchange_plain(method, request, pool, client):
     """Not a coroutine function."""
     return pool

@@ -211,6 +211,9 @@ EXCHANGE = Exercise(
     mistakes=(),
     properties=tuple(Property(key, sign(test, hint)) for key, test, hint in SIGNS),
     difference=rows,
+    advice=dict.fromkeys(
+        ("AttributeError", "TypeError"), ("not_awaited", "is exchange an `async def`, and all awaited that has to be?")
+    ),
 )
 
 

@@ -182,6 +182,14 @@ def a_backend(answer: Any, method: str, host: str, path: str, routes: Routes) ->
     return "Give back the last column of a route, or None if no route fits."
 
 
+def elsewhere(answer: Any, method: str, host: str, path: str, routes: Routes) -> str | None:
+    """The right backend."""
+    wanted = right_route(method, host, path, routes)
+    if answer == wanted:
+        return None
+    return f"The segments of {path!r} are {right_segments(path)}. Which routes fit, and which is the most specific?"
+
+
 ROUTE = Exercise(
     names=("method", "host", "path", "routes"),
     right=right_route,
@@ -261,7 +269,7 @@ ROUTE = Exercise(
             "You decode twice. %252e is a percent sign and two letters: a name, not a dot.",
         ),
     ),
-    properties=(Property("not_a_backend", a_backend),),
+    properties=(Property("not_a_backend", a_backend), Property("another_route", elsewhere)),
     advice={
         "IndexError": ("nobody", "there may be no route that fits, and no segment to take away."),
         "TypeError": ("nobody", "there may be no route that fits: None."),
