@@ -282,7 +282,7 @@ labs.proxy.show_proxy(route, forwarded, framing, exchange)
 # ## What you have built
 #
 # What `lbcore.l7` does in `routing.router` and `target`, `hop_by_hop` and `filters.forwarded`, `http1.head`, and
-# `engine.exchange`. Still missing in yours: timeouts (a backend that says nothing holds you for ever), a budget for
+# `engine.attempt`. Still missing in yours: timeouts (a backend that says nothing holds you for ever), a budget for
 # retries, and request bodies that are streamed, too. A body that has been streamed cannot be sent again.
 #
 # ## As in an interview
