@@ -49,7 +49,10 @@ from lbcore.labs.proxy import ATTEMPTS, BAD_GATEWAY, FOR_ALL, HOP_BY_HOP, IDEMPO
 #
 # Of the routes that fit take the most specific: by host (exact, longest wildcard, any), then by the longest prefix,
 # then one that names the method, then the first listed. Give back its backend; `None` if no route fits. Hosts are in
-# lower case, without a port.
+# lower case, without a port. For instance:
+
+# %%
+labs.proxy.show_routes()
 
 
 # %%

@@ -30,6 +30,7 @@ class Lab:
     longest: int = 1500  # characters of a verdict
     also_checked: tuple = ()  # keys, of the stub, of checks that belong to no single exercise
     also_shown: tuple = ()
+    given: int = 0  # values that a notebook shows before anything is written
 
 
 LABS = {
@@ -73,6 +74,7 @@ LABS = {
         },
         longest=2500,
         also_shown=("stub",),
+        given=1,
     ),
     "tls_bill": Lab(
         "08-tls-bill",
@@ -191,7 +193,7 @@ def test_solution_passes_every_check_and_hidden_test(lab):
     verdicts = [value for value in shown if isinstance(value, Verdict)]
     assert len(verdicts) == len(one.exercises) + len(one.also_checked)
     assert all(verdict.passed for verdict in verdicts), verdicts
-    assert len(shown) - len(verdicts) == len(one.exercises) + len(one.also_shown)
+    assert len(shown) - len(verdicts) == len(one.exercises) + len(one.also_shown) + one.given
 
 
 @pytest.mark.parametrize("lab", LABS)

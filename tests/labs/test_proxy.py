@@ -1,7 +1,9 @@
 """Lab 07: its specifications are what the library's router, filters, reader of heads and engine do."""
 
 import asyncio
+import multiprocessing
 import random
+import signal
 from contextlib import AsyncExitStack
 
 import pytest
@@ -206,6 +208,21 @@ def test_a_proxy_that_hangs_or_is_no_proxy_is_told():
     assert whole(exchange=hangs).key == proxy.show_exchange(hangs).key == "endless"
     for name in ("route", "forwarded", "framing", "exchange"):
         assert whole(**{name: None}).key == "not_a_function"
+
+
+def test_an_interrupt_leaves_no_process_behind():
+    async def hangs(method, request, pool, client):
+        await asyncio.sleep(3600)
+
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1.0)
+        with pytest.raises(KeyboardInterrupt):
+            proxy.show_exchange(hangs)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert not multiprocessing.active_children()
 
 
 def test_a_proxy_that_hangs_where_there_are_sockets_is_shown_once():

@@ -29,6 +29,11 @@ def told(outcome: Outcome) -> str:
     return "refused" if refused(outcome) else str(outcome.value)[:40]
 
 
+def show_routes() -> Table:
+    """The routes that are asked below, and those of the proxy at the end."""
+    return Table(("host", "prefix", "method", "backend"), tuple(map(tuple, ROUTES)))
+
+
 def show_route(route: Any) -> Table | Verdict:
     """A few requests; one table of routes."""
     asked = [("GET", host, path) for host in ("www.example", "de.shop.example") for path in ("/api/v2/cart", "/apiary")]
@@ -38,7 +43,7 @@ def show_route(route: Any) -> Table | Verdict:
     if reason:
         return reason
     rows = [(*one, told(outcome)) for one, outcome in zip(asked, outcomes, strict=True)]
-    return Table(("method", "host", "path", "yours"), tuple(rows), f"routes: {'; '.join(map(' '.join, ROUTES))}")
+    return Table(("method", "host", "path", "yours"), tuple(rows))
 
 
 def show_forwarded(forwarded: Any) -> Table | Verdict:
