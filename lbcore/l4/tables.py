@@ -29,7 +29,7 @@ from numba import types
 from numba.extending import overload
 
 from lbcore.l4 import flow_table
-from lbcore.l4.flow_table import FlowTable
+from lbcore.l4.flow_table import ROW, FlowTable
 from lbcore.wire.portable import portable
 from lbcore.wire.words import int64, mul64, word64
 
@@ -135,7 +135,7 @@ class Tables(NamedTuple):
 @portable
 def in_shape(t: Tables) -> bool:
     """Has every row as many words as its docstring says? Whoever has asked compiles to constants, not to products."""
-    flows = t.established.rows.shape[1] == t.attempts.rows.shape[1] == t.returns.rows.shape[1] == flow_table.ROW
+    flows = t.established.rows.shape[1] == ROW and t.attempts.rows.shape[1] == ROW and t.returns.rows.shape[1] == ROW
     services = t.vip_keys.shape[1] == 3 and t.vip_values.shape[1] == 2 and t.vip_counters.shape[1] == 4
     return flows and services and t.backends.shape[1] == 5 and t.backend_counters.shape[1] == 2 and t.ways.shape[1] == 6
 
