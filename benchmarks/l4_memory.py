@@ -24,15 +24,15 @@ it); thirteen settings that it had to read and keep before any packet was writte
 jhash's seven rotations that it did not recognise among 64-bit words; what becomes of a reason, a word of bits instead
 of branches; and a pseudo-header's sum that only GUE needs.
 
-What is left is the compiler's share. The same C by clang 14 runs at 0.83 to 0.91 of gcc's speed where lbcore had 0.77 to
-0.90; LLVM keeps more on the stack and joins the eight ways out of a search where gcc lets each go on by itself. The
-twin has gcc's defaults for this machine, for they are its best: with -march=native (numba compiles for the machine, too)
-gcc's code is slower by a sixth in the processor's cache, and lbcore the faster one in most rows.
+What is left is the compiler's share. The same C by clang 14 runs at 0.83 to 0.91 of gcc's speed where lbcore had 0.77
+to 0.90; LLVM keeps more on the stack and joins the eight ways out of a search where gcc lets each go on by itself. The
+twin has gcc's defaults for this machine, for they are its best: with -march=native (numba compiles for the machine,
+too) gcc's code is slower by a sixth in the processor's cache, and lbcore as fast as that or up to a sixth faster.
 
 Tried, and not kept: the tags compared without a branch, slower by a tenth, for a wrong guess at least begins to load
 rows. The packet's cell as a local variable, which LLVM keeps in registers: it stores more of everything else on the
-stack, 2 % more instructions in tunnels and NAT. clang without folding of branches into selects gains 2 to 4 %, tuned
-for another processor nothing that repeats; numba's own switches (optimisation level, vectorisers, processor, features)
+stack, 2 % more instructions in tunnels and NAT. clang without folding of branches into selects gains 2 to 6 %, tuned
+for znver3 up to 9 %, most in DSR; numba's own switches (optimisation level, vectorisers, processor, features)
 nothing. The twin compiled for one mode alone: 3 to 9 % by clang, nothing by gcc; not done here, for each combination of
 modes would be compiled anew. Not tried: fetching the rows of a batch ahead, which both would have to do. Kept: an outer
 IPv4 header whose sum is made of its fields; summed from its bytes, it waited for the bytes to be written, an eighth of
