@@ -135,9 +135,11 @@ class Tables(NamedTuple):
 @portable
 def in_shape(t: Tables) -> bool:
     """Has every row as many words as its docstring says? Whoever has asked compiles to constants, not to products."""
-    flows = t.established.rows.shape[1] == ROW and t.attempts.rows.shape[1] == ROW and t.returns.rows.shape[1] == ROW
-    services = t.vip_keys.shape[1] == 3 and t.vip_values.shape[1] == 2 and t.vip_counters.shape[1] == 4
-    return flows and services and t.backends.shape[1] == 5 and t.backend_counters.shape[1] == 2 and t.ways.shape[1] == 6
+    flows: bool = t.established.rows.shape[1] == ROW and t.attempts.rows.shape[1] == ROW
+    returns: bool = t.returns.rows.shape[1] == ROW and t.ways.shape[1] == 6
+    services: bool = t.vip_keys.shape[1] == 3 and t.vip_values.shape[1] == 2 and t.vip_counters.shape[1] == 4
+    backends: bool = t.backends.shape[1] == 5 and t.backend_counters.shape[1] == 2
+    return flows and returns and services and backends
 
 
 def on_arrays(function: F) -> F:
