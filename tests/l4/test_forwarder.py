@@ -40,3 +40,12 @@ def test_clients_that_share_a_source_port_all_find_their_way_back(vip, backend, 
     server = f"[{backend}]:123" if ":" in backend else f"{backend}:123"
     forwarder.process(*batch([udp_frame(source=server, destination=one) for one in clients]))
     assert forwarder.reasons() == {"forwarded": 1000, "reply": 1000}
+
+
+def test_tables_whose_rows_have_another_width_are_refused():
+    """The compiled code is made of the widths."""
+    forwarder = Forwarder(Config([Service("203.0.113.9", 80, "tcp", "dsr", [Backend("10.0.0.2")])], flows=8))
+    tables = forwarder.balancer.tables
+    forwarder.balancer.tables = tables._replace(backends=tables.backends[:, :4].copy())
+    with pytest.raises(ValueError, match="not as Balancer makes them"):
+        forwarder.process(*batch([udp_frame()]))
