@@ -57,10 +57,10 @@ def program(family: str) -> Object:
     return elf.read(subprocess.run(command, cwd=FOLDER, check=True, capture_output=True).stdout)
 
 
-def words_of(balancer: Balancer) -> list[int]:
-    """`struct tables` of memory.c: addresses and sizes."""
+def words_of(balancer: Balancer, settings: Any) -> list[int]:
+    """`struct tables` of memory.c: addresses and sizes. settings: uint64[13]."""
     t = balancer.tables
-    tables = [t.settings, t.vip_keys, t.vip_values, len(t.vip_keys), t.rings, t.rings.shape[1], t.backends]
+    tables = [settings, t.vip_keys, t.vip_values, len(t.vip_keys), t.rings, t.rings.shape[1], t.backends]
     tables += [len(t.backends), t.server_ids, len(t.server_ids)]
     for table in (t.established, t.attempts, t.returns):
         tables += [table.rows, table.tags, table.counts, table.tags.size]
@@ -73,7 +73,8 @@ class ForwarderInC:
 
     def __init__(self, config: Config | Balancer) -> None:
         self.balancer = config if isinstance(config, Balancer) else Balancer(config)
-        self._tables = np.array(words_of(self.balancer), np.uint64)
+        self._settings = np.array(self.balancer.tables.settings, np.uint64)
+        self._tables = np.array(words_of(self.balancer, self._settings), np.uint64)
         self._run = library().forward_batch
 
     def forward_batch(self, frames: Any, starts: Any, lengths: Any, verdicts: Any) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lbcore.balance.hashes.jhash import jhash_2words, jhash_4words
+from lbcore.balance.hashes.jhash import jhash_2words, jhash_3words, jhash_4words
 from lbcore.l4 import flags, tables
 from lbcore.l4.flow import QUOTED, SYN, TCP, Flow
 from lbcore.l4.tables import ACTIVE, DRAINING, GONE, NO_BACKEND, TRACK, Key, Settings
@@ -68,14 +68,28 @@ def key_of(flow: Flow) -> Key:
 
 
 @portable
+def word_of(high: int, low: int, version: int, seed6: int) -> int:
+    """An address in 32 bits: itself in IPv4, the hash of its four words in IPv6."""
+    last = bswap32(int64(low & 0xFFFFFFFF))
+    if version != 6:
+        return last
+    first, second = bswap32(int64(high >> 32)), bswap32(int64(high & 0xFFFFFFFF))
+    return jhash_4words(first, second, bswap32(int64(low >> 32)), last, seed6)
+
+
+@portable
 def hash_of(flow: Flow, seed: int, seed6: int) -> int:
     """32 bits that are the same for every packet of a flow."""
-    low = int64(flow.source_low & 0xFFFFFFFF)
-    source = bswap32(low)
-    if flow.version == 6:
-        high, middle = int64(flow.source_high >> 32), int64(flow.source_high & 0xFFFFFFFF)
-        source = jhash_4words(bswap32(high), bswap32(middle), bswap32(int64(flow.source_low >> 32)), source, seed6)
+    source = word_of(flow.source_high, flow.source_low, flow.version, seed6)
     return jhash_2words(source, bswap32(flow.source_port << 16 | flow.destination_port), seed)
+
+
+@portable
+def hash_of_reply(flow: Flow, seed: int, seed6: int) -> int:
+    """The same of a reply, from both its addresses: of the clients that use one port, all have the backend's."""
+    source = word_of(flow.source_high, flow.source_low, flow.version, seed6)
+    destination = word_of(flow.destination_high, flow.destination_low, flow.version, seed6)
+    return jhash_3words(source, destination, bswap32(flow.source_port << 16 | flow.destination_port), seed)
 
 
 @portable

@@ -206,7 +206,7 @@ class Balancer:
             backends[number] = (ACTIVE, *words_of(backend.address), ethernet_of(backend.ethernet), backend.port)
         returns = flow_table(c.flows)
         return Tables(
-            np.array(settings_of(c), np.uint64),
+            tuple(map(np.uint64, settings_of(c))),
             keys,
             values,
             np.zeros((len(c.services), c.ring_size), np.uint32),

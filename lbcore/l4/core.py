@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import Any
 
 from lbcore.l4 import flags, tables
-from lbcore.l4.choose import choose, hash_of, key_of, normal
+from lbcore.l4.choose import choose, hash_of, hash_of_reply, key_of, normal
 from lbcore.l4.flow import QUOTED, UDP, Flow, parse
 from lbcore.l4.link import answer_echo, is_for_another, send_direct, source_of
 from lbcore.l4.nat import Ends, translate
@@ -171,7 +171,7 @@ def send_translated(
             return NO_PORT
     else:
         back = reply_flow(flow, backend, backend_port, high, low, port)
-        hash32, key = hash_of(back, s.seed, s.seed6), key_of(back)
+        hash32, key = hash_of_reply(back, s.seed, s.seed6), key_of(back)
         if not flow.flags & QUOTED and not tables.way_back(t, hash32, key).found:
             tables.remember_way(t, hash32, key, way, tables.now(t))
     return translate(context, flow, Ends(high, low, backend.high, backend.low, port << 16 | backend_port), mac)
@@ -211,7 +211,7 @@ def source_port(
     for i in range(TRIES):
         port = FIRST_PORT + mod64(word64(start + i), PORTS)
         back = reply_flow(flow, backend, backend_port, high, low, port)
-        hash32, key = hash_of(back, s.seed, s.seed6), key_of(back)
+        hash32, key = hash_of_reply(back, s.seed, s.seed6), key_of(back)
         there = tables.way_back(t, hash32, key)
         if there.found and not same_way(there, way):
             continue
@@ -232,7 +232,7 @@ def same_way(a: Way, b: Way) -> bool:
 def reply(context: Any, t: Any, flow: Flow) -> int:
     """A backend's packet on its way to a client whose flow was translated; anything else is not ours."""
     s = tables.settings(t)
-    way = tables.way_back(t, hash_of(flow, s.seed, s.seed6), key_of(flow))
+    way = tables.way_back(t, hash_of_reply(flow, s.seed, s.seed6), key_of(flow))
     if not way.found:
         return NOT_OURS
     new = Ends(way.vip_high, way.vip_low, way.client_high, way.client_low, way.ports & 0xFFFFFFFF)

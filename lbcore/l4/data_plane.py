@@ -35,6 +35,7 @@ from lbcore.l4.drivers.driver import Driver, receive, send, wait
 from lbcore.l4.drivers.loop import PATIENCE, Loop, stopped
 from lbcore.l4.drivers.ordered import monotonic_ns
 from lbcore.l4.reasons import Reason
+from lbcore.l4.tables import in_shape
 from lbcore.wire.seam_numba import CELL, memory_context
 
 BATCH = 64
@@ -43,6 +44,8 @@ BATCH = 64
 @kernel(counted=False)
 def decide(packets, verdicts, count, tables):
     """Handle the first `count` packets where they lie. Apart from the loop, so that it is compiled once for all."""
+    if not in_shape(tables):
+        raise ValueError("tables: not as Balancer makes them")
     for i in range(count):
         verdicts[i] = forward(memory_context(packets[i]), tables, ALL_MODES)
 

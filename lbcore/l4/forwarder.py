@@ -20,6 +20,7 @@ from lbcore.jit import kernel
 from lbcore.l4.config import Balancer, Config
 from lbcore.l4.core import ALL_MODES, forward
 from lbcore.l4.reasons import Reason
+from lbcore.l4.tables import in_shape
 from lbcore.wire.seam_numba import memory_context, new_cell, place
 
 HEADROOM = 64
@@ -32,6 +33,8 @@ def forward_batch(cell: Any, frames: Any, starts: Any, lengths: Any, verdicts: A
 
     frames: uint8[n, width], C-contiguous; starts, lengths: int64[n], rewritten; verdicts: uint8[n], written.
     """
+    if not in_shape(tables):
+        raise ValueError("tables: not as Balancer makes them")
     for i in range(lengths.size):
         place(cell, frames[i], starts[i], starts[i] + lengths[i])
         verdicts[i] = forward(memory_context(cell), tables, ALL_MODES)

@@ -64,9 +64,13 @@ TRUNCATED, MALFORMED, OPTIONS, FRAGMENT, TTL = range(5, 10)
 TOO_BIG, NO_BACKEND, NO_ROOM, NO_PORT, FAMILY, LIMITED = range(10, 16)
 
 
+ACTIONS = {FORWARDED: TX, REPLY: TX, ECHO: TX, NOT_IP: PASS, NOT_OURS: PASS}
+"""What becomes of a packet with a reason; with any other it is dropped."""
+_PACKED = sum(ACTIONS.get(reason, DROP) << 2 * reason for reason in Reason)
+"""The same in one word, two bits each: every target has that."""
+
+
 @portable
 def action_of(reason: int) -> int:
     """What becomes of a packet with this reason."""
-    if reason <= ECHO:
-        return TX
-    return PASS if reason in (NOT_IP, NOT_OURS) else DROP
+    return _PACKED >> 2 * reason & 3

@@ -29,7 +29,7 @@ from numba import types
 from numba.extending import overload
 
 from lbcore.l4 import flow_table
-from lbcore.l4.flow_table import FlowTable
+from lbcore.l4.flow_table import ROW, FlowTable
 from lbcore.wire.portable import portable
 from lbcore.wire.words import int64, mul64, word64
 
@@ -105,8 +105,8 @@ class Way(NamedTuple):
 class Tables(NamedTuple):
     """Everything, as arrays. Built by `config`; packets write the flow tables, `ways` and the counters."""
 
-    settings: Words
-    """uint64[12], in the order of `Settings`."""
+    settings: tuple[np.uint64, ...]
+    """13 numbers in the order of `Settings`. No array: compiled code would have to read it anew behind every store."""
     vip_keys: Words
     """uint64[size, 3]: address, port << 8 | protocol; open addressing, size a power of two; free rows are all ones."""
     vip_values: Words
@@ -130,6 +130,16 @@ class Tables(NamedTuple):
     """int64[backends + 1, 2]: packets, bytes."""
     reason_counters: npt.NDArray[np.int64]
     """int64[16], by `reasons.Reason`."""
+
+
+@portable
+def in_shape(t: Tables) -> bool:
+    """Has every row as many words as its docstring says? Whoever has asked compiles to constants, not to products."""
+    flows: bool = t.established.rows.shape[1] == ROW and t.attempts.rows.shape[1] == ROW
+    returns: bool = t.returns.rows.shape[1] == ROW and t.ways.shape[1] == 6
+    services: bool = t.vip_keys.shape[1] == 3 and t.vip_values.shape[1] == 2 and t.vip_counters.shape[1] == 4
+    backends: bool = t.backends.shape[1] == 5 and t.backend_counters.shape[1] == 2
+    return flows and returns and services and backends
 
 
 def on_arrays(function: F) -> F:
@@ -201,7 +211,8 @@ def ring(tables: Any, number: int, position: int) -> int:
 @on_arrays
 def backend(tables: Any, number: int) -> Backend:
     """The backend with a number; of one that never was, the state is GONE."""
-    b = tables.backends[word64(number if 0 < number < tables.backends.shape[0] else 0)]
+    known = word64(number) < word64(tables.backends.shape[0])
+    b = tables.backends[word64(number if known else 0)]
     return Backend(int64(int(b[0])), word64(int(b[1])), word64(int(b[2])), int64(int(b[3])), int64(int(b[4])))
 
 

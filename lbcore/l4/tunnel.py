@@ -85,7 +85,8 @@ def encapsulate(context: Any, flow: Flow, service: int, backend: Backend, gatewa
             source = s.spread4 << 16 | spread16(low, port)
         target = int64(backend.low & 0xFFFFFFFF)
         ipv4.build(q, ipv4.Header(0, ipv4.LENGTH, flow.tos, total, 0, 0, 0, 0, HOPS, protocol, 0, source, target))
-        pseudo = checksum.pseudo_ipv4(source, target, UDP, GUE_LENGTH + flow.length)
+        if mode == flags.GUE:
+            pseudo = checksum.pseudo_ipv4(source, target, UDP, GUE_LENGTH + flow.length)
     else:
         source_high, source_low = s.source6_high, s.source6_low
         if mode == flags.IPIP and s.spread6_high:
@@ -109,7 +110,8 @@ def encapsulate(context: Any, flow: Flow, service: int, backend: Backend, gatewa
             0,
         )
         ipv6.build(q, ip)
-        pseudo = ipv6.pseudo_header(ip)
+        if mode == flags.GUE:
+            pseudo = ipv6.pseudo_header(ip)
     if between:
         r = advance(q, header)
         if mode == flags.GRE:

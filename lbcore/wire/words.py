@@ -82,7 +82,6 @@ def le64(data: Any, i: int) -> int:
     return int.from_bytes(bytes(data[i : i + 8]), "little")
 
 
-@portable
 def rotl32(x: int, n: int) -> int:
     """A 32-bit word rotated left by n bits (0 < n < 32)."""
     return ((x << n) & MASK32) | (x >> (32 - n))

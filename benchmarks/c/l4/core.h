@@ -166,12 +166,26 @@ INLINE u32 jhash4(u32 x, u32 y, u32 z, u32 w, u32 seed) {
     return c;
 }
 
+INLINE u32 jhash3(u32 x, u32 y, u32 z, u32 seed) {
+    u32 base = 0xDEADBEEF + 12 + seed, a = base + x, b = base + y, c = base + z;
+    FINAL(a, b, c);
+    return c;
+}
+
+INLINE u32 word_of(const struct address *a, u32 version, const struct settings *s) {
+    if (version != 6)
+        return swap32(a->low);
+    return jhash4(swap32(a->high >> 32), swap32(a->high), swap32(a->low >> 32), swap32(a->low), s->seed6);
+}
+
 INLINE u32 hash_of(const struct flow *flow, const struct settings *s) {
-    u32 source = swap32(flow->source.low);
-    if (flow->version == 6)
-        source = jhash4(swap32(flow->source.high >> 32), swap32(flow->source.high), swap32(flow->source.low >> 32),
-                        source, s->seed6);
-    return jhash2(source, swap32(flow->source_port << 16 | flow->destination_port), s->seed);
+    return jhash2(word_of(&flow->source, flow->version, s),
+                  swap32(flow->source_port << 16 | flow->destination_port), s->seed);
+}
+
+INLINE u32 hash_of_reply(const struct flow *flow, const struct settings *s) {
+    return jhash3(word_of(&flow->source, flow->version, s), word_of(&flow->destination, flow->version, s),
+                  swap32(flow->source_port << 16 | flow->destination_port), s->seed);
 }
 
 INLINE struct key key_of(const struct flow *flow) {
@@ -642,7 +656,7 @@ INLINE int send_translated(CONTEXT *context, struct tables *t, const struct flow
                       need(p, ETHER) ? mac_at(p.at + 6) : 0};
     if (mode == NAT) {
         struct flow back = reply_flow(flow, b, backend_port, &new.source, port);
-        u32 hash = hash_of(&back, s);
+        u32 hash = hash_of_reply(&back, s);
         struct key key = key_of(&back);
         if (!(flow->flags & QUOTED) && !way_back(t, hash, &key))
             remember_way(t, hash, &key, &way, now(t));
@@ -654,7 +668,7 @@ INLINE int send_translated(CONTEXT *context, struct tables *t, const struct flow
         for (u32 i = 0; i < TRIES && !port; i++) {
             u32 tried = FIRST_PORT + ((u64)start + i) % PORTS;
             struct flow back = reply_flow(flow, b, backend_port, &new.source, tried);
-            u32 hash = hash_of(&back, s);
+            u32 hash = hash_of_reply(&back, s);
             struct key key = key_of(&back);
             struct way *there = way_back(t, hash, &key);
             if (there && !same_way(there, &way))
@@ -675,7 +689,7 @@ INLINE int reply(CONTEXT *context, struct tables *t, const struct flow *flow) {
     struct settings *s = settings_of(t);
     if (!s)
         return NOT_OURS;
-    struct way *way = way_back(t, hash_of(flow, s), &key);
+    struct way *way = way_back(t, hash_of_reply(flow, s), &key);
     if (!way)
         return NOT_OURS;
     struct ends new = {way->vip, way->client, way->ports};
