@@ -1,7 +1,7 @@
 """Lab 02: the specification is what senders compute, and what the data plane does."""
 
 from lbcore.l4.walk import Site
-from lbcore.labs.nat import translating
+from lbcore.labs.nat import answering, translating
 from lbcore.wire.dissect import dissect
 
 
