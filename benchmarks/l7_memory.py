@@ -1,6 +1,6 @@
 """The proxy in memory: what a request costs without a socket, and what each filter adds to it.
 
-    python -m benchmarks.l7_memory [--rounds 15] [--requests 300] [--profile ROW] [--show ROW] [--json FILE]
+    python -m benchmarks.l7_memory [--rounds 100] [--requests 40] [--profile ROW] [--show ROW] [--json FILE]
 
 Rule of this file: real connections of `lbcore.l7.http1` on either side of a real proxy, between transports that take
 what is written and send it nowhere. Filters and pool are those of the target `lbcore+filters` (`l7_targets.USUAL`).
@@ -193,8 +193,8 @@ async def run(options: argparse.Namespace, folder: Path) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.l7_memory", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--requests", type=int, default=300, help="in a round of each row")
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--requests", type=int, default=40, help="in a round of each row")
     parser.add_argument("--profile", metavar="ROW", help="say instead where the time of this row goes")
     parser.add_argument("--show", metavar="ROW", help="say instead what the backend and the client are sent")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there too")

@@ -9,6 +9,9 @@ keeps to this form can speak one version to its client and another to its backen
 Names of fields are kept in lower case, as HTTP/2 wants them on the wire (RFC 9113, 8.2.1) and HTTP/1.1 allows. Values
 are bytes: HTTP says of them only that they contain no CR, LF or NUL.
 
+Most messages pass with their fields unread: as bytes, the way they came. A filter that adds a line, or looks whether
+one is there, does so on the bytes (`Message.put`, `lines`, `drop`); a list is made for who goes through all of them.
+
 Traps. Host is not among the headers: it is `authority`, for HTTP/2 has it in a pseudo-header, and a proxy that keeps
 two copies will one day route by one and forward the other. What belongs to one connection only (Connection, TE,
 Transfer-Encoding...) never gets in here either: framing is the business of each wire format.
@@ -16,9 +19,13 @@ Transfer-Encoding...) never gets in here either: framing is the business of each
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from itertools import takewhile
+from typing import Any, Final, Protocol, cast
+
+LF: Final = ord("\n")
 
 
 class Headers(list[tuple[bytes, bytes]]):
@@ -71,6 +78,39 @@ class Headers(list[tuple[bytes, bytes]]):
         return Headers(self)
 
 
+class Names(frozenset[bytes]):
+    """Names of fields, in lower case, that messages are asked for; made once, for making it takes its time."""
+
+    __slots__ = ("_line", "_start")
+
+    def __init__(self, names: Iterable[bytes] = ()) -> None:
+        first, last = min(self, default=b""), max(self, default=b"")
+        same = takewhile(lambda two: two[0] == two[1], zip(first, last, strict=False))
+        self._start = b"\n" + bytes(byte for byte, _ in same)  # what all names begin with
+        self._line = re.compile(rb"\n(%b): ([^\r]*)\r" % _any_of(self))  # its own LF is the beginning of the next
+
+    def found(self, block: bytes) -> list[tuple[bytes, bytes]]:
+        """The lines of these names."""
+        block = b"\n" + block
+        if block.find(self._start) < 0:  # far cheaper than the pattern, and mostly so
+            return []
+        return self._line.findall(block)
+
+    def without(self, block: bytes) -> bytes:
+        """All other lines."""
+        after = b"\n" + block
+        return block if after.find(self._start) < 0 else self._line.sub(b"", after)[1:]
+
+
+def _any_of(names: Iterable[bytes]) -> bytes:
+    """A pattern for any of these names, which looks at no byte twice."""
+    after: dict[bytes, list[bytes]] = {}
+    for name in sorted(names):
+        after.setdefault(name[:1], []).append(name[1:])
+    ways = [re.escape(first) + _any_of(rest) if first else b"" for first, rest in after.items()]
+    return b"(?:%b)" % b"|".join(ways) if ways else b"(?!)"
+
+
 class Transform(Protocol):
     """What a body is passed through, piece by piece: a compressor, a decoder, a cache that listens."""
 
@@ -107,7 +147,7 @@ class Message:
     """What requests and responses have in common: fields. They come as a list, or as bytes that nobody has read yet.
 
     `headers` makes the list at the first look. Until then the bytes are what `http1` passes on as they are: each line
-    `name: value CRLF`, the name in lower case, checked already.
+    `name: value CRLF`, the name in lower case, checked already. All else that can be done here is done on either form.
     """
 
     __slots__ = ("_block", "_headers")
@@ -123,8 +163,7 @@ class Message:
         """The field lines; may be changed in place."""
         block = self._block
         if block is not None:
-            self._headers = Headers([cast(Any, tuple(line.split(b": ", 1))) for line in block.split(b"\r\n")[:-1]])
-            self._block = None
+            self._headers, self._block = Headers(_listed(block)), None
         return self._headers
 
     @headers.setter
@@ -135,6 +174,58 @@ class Message:
     def unread(self) -> bytes | None:
         """The lines as bytes if nobody has looked at them, else None."""
         return self._block
+
+    def lines(self, names: Names) -> list[tuple[bytes, bytes]]:
+        """The lines of these names, in their order."""
+        block = self._block
+        if block is None:
+            return [line for line in self._headers if line[0] in names]
+        return names.found(block)
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of the field; None without one."""
+        block = self._block
+        if block is None:
+            return self._headers.get(name)
+        start = name + b": "
+        at = block.find(start)
+        while at > 0 and block[at - 1] != LF:
+            at = block.find(start, at + 1)
+        return None if at < 0 else block[at + len(start) : block.index(b"\r", at)]
+
+    def drop(self, names: Names) -> None:
+        """No line of these names."""
+        block = self._block
+        if block is None:
+            self._headers[:] = [line for line in self._headers if line[0] not in names]
+        else:
+            self._block = names.without(block)
+
+    def put(self, lines: bytes, count: int = 1) -> None:
+        """Put so many lines at the end, each `name: value CRLF`, the name in lower case.
+
+        ValueError unless there are so many: a value with a line end in it would be two lines (response splitting).
+        """
+        if len(lines.splitlines()) != count or 0 in lines:
+            raise ValueError(f"{lines[:200]!r}: must be {count} lines; CR, LF or NUL inside a field")
+        block = self._block
+        if block is None:
+            self._headers += _listed(lines)
+        else:
+            self._block = block + lines
+
+
+def _listed(block: bytes) -> list[tuple[bytes, bytes]]:
+    """Names and values of lines."""
+    return [cast(Any, tuple(line.split(b": ", 1))) for line in block.split(b"\r\n")[:-1]]
+
+
+def block_of(lines: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Lines as `Message` takes them unread."""
+    return b"".join([b"%b: %b\r\n" % line for line in lines])
+
+
+COOKIE: Final = Names((b"cookie",))
 
 
 class Request(Message):
@@ -191,7 +282,7 @@ class Request(Message):
 
     def cookies(self) -> Iterable[tuple[bytes, bytes]]:
         """Names and values of the cookies, as they stand (RFC 6265, 4.2)."""
-        for line in self.headers.all(b"cookie"):
+        for _, line in self.lines(COOKIE):
             for pair in line.split(b";"):
                 name, found, value = pair.strip(b" \t").partition(b"=")
                 if found:
@@ -199,6 +290,9 @@ class Request(Message):
 
     def cookie(self, wanted: bytes) -> bytes | None:
         """The first cookie of that name."""
+        mark = wanted + b"="
+        if not any(mark in line for _, line in self.lines(COOKIE)):
+            return None  # most have none of that name, and need not be taken apart
         return next((value for name, value in self.cookies() if name == wanted), None)
 
 

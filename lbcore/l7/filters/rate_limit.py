@@ -140,8 +140,11 @@ class RateLimit(Filter):
         self.counts = {"passed": 0, "refused": 0, "store_failed": 0}
         """Of requests; `store_failed` are among the passed or refused too."""
         window = math.ceil(options.burst / options.rate)
-        self._policy = (b"ratelimit-policy", b'"%b";q=%d;w=%d' % (options.policy.encode(), options.burst, window))
-        self._said = b'"%b";r=%%d;t=%%d' % options.policy.encode()
+        policy = options.policy.encode()
+        self._said = b'ratelimit-policy: "%b";q=%d;w=%d\r\nratelimit: "%b";r=%%d;t=%%d\r\n' % (
+            *(policy.replace(b"%", b"%%"), options.burst, window),
+            policy.replace(b"%", b"%%"),
+        )
 
     def on_request(self, exchange: Exchange) -> Answer | Awaitable[Answer]:
         key = self._find(exchange)
@@ -200,7 +203,7 @@ class RateLimit(Filter):
         if level is not None:
             left = int(level.left + 1e-6)
             full_in = math.ceil((self._options.burst - level.left) / self._options.rate)
-            response.headers += (self._policy, (b"ratelimit", self._said % (left, full_in)))
+            response.put(self._said % (left, full_in), 2)
 
     def close(self) -> None:
         """Let go of the store."""
