@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import groupby
 from typing import Any, Final, Protocol, cast
 
 LF: Final = ord("\n")
@@ -81,34 +81,13 @@ class Headers(list[tuple[bytes, bytes]]):
 class Names(frozenset[bytes]):
     """Names of fields, in lower case, that messages are asked for; made once, for making it takes its time."""
 
-    __slots__ = ("_line", "_start")
+    __slots__ = ("line",)
 
     def __init__(self, names: Iterable[bytes] = ()) -> None:
-        first, last = min(self, default=b""), max(self, default=b"")
-        same = takewhile(lambda two: two[0] == two[1], zip(first, last, strict=False))
-        self._start = b"\n" + bytes(byte for byte, _ in same)  # what all names begin with
-        self._line = re.compile(rb"\n(%b): ([^\r]*)\r" % _any_of(self))  # its own LF is the beginning of the next
-
-    def found(self, block: bytes) -> list[tuple[bytes, bytes]]:
-        """The lines of these names."""
-        block = b"\n" + block
-        if block.find(self._start) < 0:  # far cheaper than the pattern, and mostly so
-            return []
-        return self._line.findall(block)
-
-    def without(self, block: bytes) -> bytes:
-        """All other lines."""
-        after = b"\n" + block
-        return block if after.find(self._start) < 0 else self._line.sub(b"", after)[1:]
-
-
-def _any_of(names: Iterable[bytes]) -> bytes:
-    """A pattern for any of these names, which looks at no byte twice."""
-    after: dict[bytes, list[bytes]] = {}
-    for name in sorted(names):
-        after.setdefault(name[:1], []).append(name[1:])
-    ways = [re.escape(first) + _any_of(rest) if first else b"" for first, rest in after.items()]
-    return b"(?:%b)" % b"|".join(ways) if ways else b"(?!)"
+        groups = groupby(sorted(self), key=lambda name: name[:1])  # most lines are told apart by the first letter
+        ways = [b"%b(?:%b)" % (re.escape(first), b"|".join(re.escape(name[1:]) for name in g)) for first, g in groups]
+        self.line: Final = re.compile(rb"\n(%b): ([^\r]*)\r" % (b"|".join(ways) or b"(?!)"))
+        """A line of one of them, from the line end before it; its own LF begins the next."""
 
 
 class Transform(Protocol):
@@ -150,56 +129,54 @@ class Message:
     `name: value CRLF`, the name in lower case, checked already. All else that can be done here is done on either form.
     """
 
-    __slots__ = ("_block", "_headers")
+    __slots__ = ("_fields",)
 
     def __init__(self, headers: Headers | bytes) -> None:
-        if type(headers) is bytes:
-            self._block: bytes | None = headers
-        else:
-            self._block, self._headers = None, cast(Headers, headers)
+        self._fields = headers
 
     @property
     def headers(self) -> Headers:
         """The field lines; may be changed in place."""
-        block = self._block
-        if block is not None:
-            self._headers, self._block = Headers(_listed(block)), None
-        return self._headers
+        fields = self._fields
+        if isinstance(fields, bytes):
+            fields = self._fields = Headers(_listed(fields))
+        return fields
 
     @headers.setter
     def headers(self, headers: Headers) -> None:
-        self._block, self._headers = None, headers
+        self._fields = headers
 
     @property
     def unread(self) -> bytes | None:
         """The lines as bytes if nobody has looked at them, else None."""
-        return self._block
+        fields = self._fields
+        return fields if isinstance(fields, bytes) else None
 
     def lines(self, names: Names) -> list[tuple[bytes, bytes]]:
         """The lines of these names, in their order."""
-        block = self._block
-        if block is None:
-            return [line for line in self._headers if line[0] in names]
-        return names.found(block)
+        fields = self._fields
+        if isinstance(fields, bytes):
+            return names.line.findall(b"\n" + fields)
+        return [line for line in fields if line[0] in names]
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of the field; None without one."""
-        block = self._block
-        if block is None:
-            return self._headers.get(name)
+        fields = self._fields
+        if not isinstance(fields, bytes):
+            return fields.get(name)
         start = name + b": "
-        at = block.find(start)
-        while at > 0 and block[at - 1] != LF:
-            at = block.find(start, at + 1)
-        return None if at < 0 else block[at + len(start) : block.index(b"\r", at)]
+        at = fields.find(start)
+        while at > 0 and fields[at - 1] != LF:
+            at = fields.find(start, at + 1)
+        return None if at < 0 else fields[at + len(start) : fields.index(b"\r", at)]
 
     def drop(self, names: Names) -> None:
         """No line of these names."""
-        block = self._block
-        if block is None:
-            self._headers[:] = [line for line in self._headers if line[0] not in names]
+        fields = self._fields
+        if isinstance(fields, bytes):
+            self._fields = names.line.sub(b"", b"\n" + fields)[1:]
         else:
-            self._block = names.without(block)
+            fields[:] = [line for line in fields if line[0] not in names]
 
     def put(self, lines: bytes, count: int = 1) -> None:
         """Put so many lines at the end, each `name: value CRLF`, the name in lower case.
@@ -208,11 +185,11 @@ class Message:
         """
         if len(lines.splitlines()) != count or 0 in lines:
             raise ValueError(f"{lines[:200]!r}: must be {count} lines; CR, LF or NUL inside a field")
-        block = self._block
-        if block is None:
-            self._headers += _listed(lines)
+        fields = self._fields
+        if isinstance(fields, bytes):
+            self._fields = fields + lines
         else:
-            self._block = block + lines
+            fields += _listed(lines)
 
 
 def _listed(block: bytes) -> list[tuple[bytes, bytes]]:
@@ -258,7 +235,7 @@ class Request(Message):
         trailers: Headers | None = None,
         protocol: bytes | None = None,
     ) -> None:
-        super().__init__(headers)
+        self._fields = headers
         self.method, self.target, self.authority, self.scheme = method, target, authority, scheme
         self.peer, self.version, self.length, self.body = peer, version, length, body
         self.trailers, self.protocol = trailers, protocol
@@ -319,7 +296,7 @@ class Response(Message):
         reason: bytes = b"",
         transforms: list[Transform] | None = None,
     ) -> None:
-        super().__init__(Headers() if headers is None else headers)
+        self._fields = Headers() if headers is None else headers
         self.status, self.body, self.length = status, body, length
         self.trailers, self.reason, self.transforms = trailers, reason, transforms
 

@@ -161,6 +161,7 @@ class AccessLog(Filter):
     def _line(self, exchange: Exchange) -> bytes:
         request, response, noted = exchange.request, exchange.response, exchange.notes
         seconds = self._monotonic() - exchange.started
+        referer = request.get(b"referer")
         values: tuple[Any, ...] = (
             notes.client(exchange).encode(),
             self._time(self._clock() - seconds),
@@ -169,7 +170,7 @@ class AccessLog(Filter):
             request.version.encode(),
             response.status if response else 0,
             exchange.bytes_out,
-            self._public(request.get(b"referer") or self._nothing),
+            self._public(referer) if referer else self._nothing,
             request.get(b"user-agent") or self._nothing,
             request.authority,
             exchange.route.encode(),

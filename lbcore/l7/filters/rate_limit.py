@@ -130,6 +130,7 @@ class RateLimit(Filter):
     ) -> None:
         self._options = options
         self._store = _store(options, clock) if store is None else store  # one that is empty is false
+        self._rate, self._burst, self._tells = options.rate, options.burst, options.fields
         self._name = options.name.lower().encode() if options.by == "header" else options.name.encode()
         self._find = {
             "client": self._client, "route": _route, "header": self._header, "cookie": self._cookie,
@@ -174,7 +175,7 @@ class RateLimit(Filter):
         return self._judged(exchange, level)
 
     def _judged(self, exchange: Exchange, level: Level) -> Answer:
-        if self._options.fields:
+        if self._tells:
             exchange.notes[self] = level
         if not level.wait:
             self.counts["passed"] += 1
@@ -201,9 +202,8 @@ class RateLimit(Filter):
     def on_response(self, exchange: Exchange, response: Response) -> None:
         level: Level | None = exchange.notes.get(self)
         if level is not None:
-            left = int(level.left + 1e-6)
-            full_in = math.ceil((self._options.burst - level.left) / self._options.rate)
-            response.put(self._said % (left, full_in), 2)
+            full_in = math.ceil((self._burst - level.left) / self._rate)
+            response.put(self._said % (level.left + 1e-6, full_in), 2)
 
     def close(self) -> None:
         """Let go of the store."""

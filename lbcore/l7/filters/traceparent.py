@@ -96,16 +96,16 @@ class Traceparent(Filter):
     def on_request(self, exchange: Exchange) -> Answer:
         request = exchange.request
         given = request.lines(FIELDS)
-        parent, luggage = None, b""
+        digits = self._draw()
+        trace, span, luggage, parent = digits[:32], digits[32:], b"", None
         if given:
             parents = [value for name, value in given if name == b"traceparent"]
             if len(parents) == 1 and request.peer.address in self._trust:
                 parent = parse(parents[0])
             if parent:
+                trace = parent.trace
                 luggage = state([value for name, value in given if name == b"tracestate"])
             request.drop(FIELDS)
-        digits = self._draw()
-        trace, span = parent.trace if parent else digits[:32], digits[32:]
         sampled = parent.sampled if parent else trace[24:] < self._threshold
         exchange.notes[TRACE_ID] = trace
         request.put(b"traceparent: 00-%b-%b-0%d\r\n" % (trace, span, sampled))
