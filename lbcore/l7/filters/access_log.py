@@ -26,6 +26,7 @@ from lbcore.l7 import notes
 from lbcore.l7.field import name_of
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.filters.line_file import LineFile
+from lbcore.l7.message import Names
 
 SECRET: Final = frozenset(
     {
@@ -121,11 +122,12 @@ class AccessLog(Filter):
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._names = [name_of(name, "headers") for name in options.headers]
+        names = [name_of(name, "headers") for name in options.headers]
+        self._fields = [Names((name,)) for name in names]
         self._secrets = frozenset(name.lower().encode() for name in options.hidden)
         self._hidden = re.compile(rb"(?i)([?&;](?:%b)=)[^&;#]*" % b"|".join(map(re.escape, sorted(self._secrets))))
         self._form = form = FORMS[options.format]
-        self._template = form.line + b"".join(form.field % name.replace(b"%", b"%%") for name in self._names) + form.end
+        self._template = form.line + b"".join(form.field % name.replace(b"%", b"%%") for name in names) + form.end
         self._signs = self._template.translate(None, VISIBLE)  # those that no text may add to
         self._mark, self._nothing = form.mark, form.nothing
         self._clock, self._monotonic = clock, monotonic
@@ -182,8 +184,8 @@ class AccessLog(Filter):
             noted.get(notes.REQUEST_ID, b""),
             noted.get(notes.TRACE_ID, b""),
         )
-        if self._names:
-            values += tuple([request.headers.joined(name) for name in self._names])
+        if self._fields:
+            values += tuple([b", ".join([value for _, value in request.lines(one)]) for one in self._fields])
         line = self._template % values
         if len(line) > LIMIT or line.translate(None, VISIBLE) != self._signs:  # seldom: something wants escaping
             values = tuple([escaped(one, self._mark) if isinstance(one, bytes) else one for one in values])

@@ -36,7 +36,7 @@ from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.filters.jwt import CLAIMS
 from lbcore.l7.filters.rate_redis import Redis
 from lbcore.l7.filters.rate_store import Level, Memory, Store, Unreachable
-from lbcore.l7.message import Response, text
+from lbcore.l7.message import Names, Response, text
 from lbcore.l7.trust import REMEMBERED
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class RateLimit(Filter):
         self._options = options
         self._store = _store(options, clock) if store is None else store  # one that is empty is false
         self._rate, self._burst, self._tells = options.rate, options.burst, options.fields
-        self._name = options.name.lower().encode() if options.by == "header" else options.name.encode()
+        self._name, self._names = options.name.encode(), Names((options.name.lower().encode(),))
         self._find = {
             "client": self._client, "route": _route, "header": self._header, "cookie": self._cookie,
             "claim": self._claim,
@@ -221,8 +221,8 @@ class RateLimit(Filter):
         return key
 
     def _header(self, exchange: Exchange) -> bytes | None:
-        values = exchange.request.headers.all(self._name)
-        return _short(b"h" + b",".join(values)) if values else None
+        lines = exchange.request.lines(self._names)
+        return _short(b"h" + b",".join([value for _, value in lines])) if lines else None
 
     def _cookie(self, exchange: Exchange) -> bytes | None:
         value = exchange.request.cookie(self._name)
