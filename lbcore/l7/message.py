@@ -1,7 +1,7 @@
 """A request and a response as the proxy knows them, whatever version of HTTP carried them.
 
-Rule of this file: no bytes of any wire format, no sockets. `http1` and `http2` read and write these; the router, the
-filters and the pools see nothing else.
+Rule of this file: no framing, no sockets; of bytes it knows the field line alone, `name: value CRLF`. `http1` and
+`http2` read and write these messages; the router, the filters and the pools see nothing else.
 
 Theory. RFC 9110 describes HTTP without its wire formats: a method, a target, fields, content, trailers. A proxy that
 keeps to this form can speak one version to its client and another to its backend.
