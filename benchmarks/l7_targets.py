@@ -191,21 +191,7 @@ def start_lbcore(site: Site, processor: int) -> Iterator[Target]:
         yield Target(pids, ports)
 
 
-LBCORE = """
-[[listen]]
-port = {plain}
-[[listen]]
-port = {tls}
-http2 = false
-[listen.tls]
-minimum = "TLSv1.3"
-certificates = [{{ chain = "{folder}/chain.pem", key = "{folder}/key.pem" }}]
-[[listen]]
-port = {h2}
-[listen.tls]
-minimum = "TLSv1.3"
-certificates = [{{ chain = "{folder}/chain.pem", key = "{folder}/key.pem" }}]
-
+USUAL = """
 [[route]]
 hosts = ["shop.example"]
 pool = "pool"
@@ -239,14 +225,31 @@ backend = [{{ address = "127.0.0.1:{backend}" }}]
 kind = "cookie"
 keys = ["0123456789abcdef0123456789abcdef"]
 """
+"""What a site would have on: log, metrics, addresses, ids, traces, a limit, security fields, a sticky cookie."""
+LBCORE = """
+[[listen]]
+port = {plain}
+[[listen]]
+port = {tls}
+http2 = false
+[listen.tls]
+minimum = "TLSv1.3"
+certificates = [{{ chain = "{folder}/chain.pem", key = "{folder}/key.pem" }}]
+[[listen]]
+port = {h2}
+[listen.tls]
+minimum = "TLSv1.3"
+certificates = [{{ chain = "{folder}/chain.pem", key = "{folder}/key.pem" }}]
+
+"""
 
 
 @contextlib.contextmanager
 def start_lbcore_filters(site: Site, processor: int) -> Iterator[Target]:
-    """What a site would have on: log, metrics, addresses, ids, traces, a limit, security fields, a sticky cookie."""
+    """With the usual filters."""
     ports = {"plain": free_port(), "tls": free_port(), "h2": free_port()}
     path = site.folder / "lbcore.toml"
-    path.write_text(LBCORE.format(**ports, folder=site.folder, backend=site.backend))
+    path.write_text((LBCORE + USUAL).format(**ports, folder=site.folder, backend=site.backend))
     with running([sys.executable, "-m", "lbcore", "proxy", str(path)], processor, ports["plain"]) as pids:
         yield Target(pids, ports)
 

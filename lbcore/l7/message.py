@@ -1,13 +1,16 @@
 """A request and a response as the proxy knows them, whatever version of HTTP carried them.
 
-Rule of this file: no bytes of any wire format, no sockets. `http1` and `http2` read and write these; the router, the
-filters and the pools see nothing else.
+Rule of this file: no framing, no sockets; of bytes it knows the field line alone, `name: value CRLF`. `http1` and
+`http2` read and write these messages; the router, the filters and the pools see nothing else.
 
 Theory. RFC 9110 describes HTTP without its wire formats: a method, a target, fields, content, trailers. A proxy that
 keeps to this form can speak one version to its client and another to its backend.
 
 Names of fields are kept in lower case, as HTTP/2 wants them on the wire (RFC 9113, 8.2.1) and HTTP/1.1 allows. Values
 are bytes: HTTP says of them only that they contain no CR, LF or NUL.
+
+Most messages pass with their fields unread: as bytes, the way they came. A filter that adds a line, or looks whether
+one is there, does so on the bytes (`Message.put`, `lines`, `drop`); a list is made for who goes through all of them.
 
 Traps. Host is not among the headers: it is `authority`, for HTTP/2 has it in a pseudo-header, and a proxy that keeps
 two copies will one day route by one and forward the other. What belongs to one connection only (Connection, TE,
@@ -16,9 +19,13 @@ Transfer-Encoding...) never gets in here either: framing is the business of each
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from itertools import groupby
+from typing import Any, Final, Protocol, cast
+
+LF: Final = ord("\n")
 
 
 class Headers(list[tuple[bytes, bytes]]):
@@ -71,6 +78,18 @@ class Headers(list[tuple[bytes, bytes]]):
         return Headers(self)
 
 
+class Names(frozenset[bytes]):
+    """Names of fields, in lower case, that messages are asked for; made once, for making it takes its time."""
+
+    __slots__ = ("line",)
+
+    def __init__(self, names: Iterable[bytes] = ()) -> None:
+        groups = groupby(sorted(self), key=lambda name: name[:1])  # most lines are told apart by the first letter
+        ways = [b"%b(?:%b)" % (re.escape(first), b"|".join(re.escape(name[1:]) for name in g)) for first, g in groups]
+        self.line: Final = re.compile(rb"\n(%b): ([^\r]*)\r" % (b"|".join(ways) or b"(?!)"))
+        """A line of one of them, from the line end before it; its own LF begins the next."""
+
+
 class Transform(Protocol):
     """What a body is passed through, piece by piece: a compressor, a decoder, a cache that listens."""
 
@@ -107,34 +126,83 @@ class Message:
     """What requests and responses have in common: fields. They come as a list, or as bytes that nobody has read yet.
 
     `headers` makes the list at the first look. Until then the bytes are what `http1` passes on as they are: each line
-    `name: value CRLF`, the name in lower case, checked already.
+    `name: value CRLF`, the name in lower case, checked already. All else that can be done here is done on either form.
     """
 
-    __slots__ = ("_block", "_headers")
+    __slots__ = ("_fields",)
 
     def __init__(self, headers: Headers | bytes) -> None:
-        if type(headers) is bytes:
-            self._block: bytes | None = headers
-        else:
-            self._block, self._headers = None, cast(Headers, headers)
+        self._fields = headers
 
     @property
     def headers(self) -> Headers:
         """The field lines; may be changed in place."""
-        block = self._block
-        if block is not None:
-            self._headers = Headers([cast(Any, tuple(line.split(b": ", 1))) for line in block.split(b"\r\n")[:-1]])
-            self._block = None
-        return self._headers
+        fields = self._fields
+        if isinstance(fields, bytes):
+            fields = self._fields = Headers(_listed(fields))
+        return fields
 
     @headers.setter
     def headers(self, headers: Headers) -> None:
-        self._block, self._headers = None, headers
+        self._fields = headers
 
     @property
     def unread(self) -> bytes | None:
         """The lines as bytes if nobody has looked at them, else None."""
-        return self._block
+        fields = self._fields
+        return fields if isinstance(fields, bytes) else None
+
+    def lines(self, names: Names) -> list[tuple[bytes, bytes]]:
+        """The lines of these names, in their order."""
+        fields = self._fields
+        if isinstance(fields, bytes):
+            return names.line.findall(b"\n" + fields)
+        return [line for line in fields if line[0] in names]
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of the field; None without one."""
+        fields = self._fields
+        if not isinstance(fields, bytes):
+            return fields.get(name)
+        start = name + b": "
+        at = fields.find(start)
+        while at > 0 and fields[at - 1] != LF:
+            at = fields.find(start, at + 1)
+        return None if at < 0 else fields[at + len(start) : fields.index(b"\r", at)]
+
+    def drop(self, names: Names) -> None:
+        """No line of these names."""
+        fields = self._fields
+        if isinstance(fields, bytes):
+            self._fields = names.line.sub(b"", b"\n" + fields)[1:]
+        else:
+            fields[:] = [line for line in fields if line[0] not in names]
+
+    def put(self, lines: bytes, count: int = 1) -> None:
+        """Put so many lines at the end, each `name: value CRLF`, the name in lower case.
+
+        ValueError unless there are so many: a value with a line end in it would be two lines (response splitting).
+        """
+        if len(lines.splitlines()) != count or 0 in lines:
+            raise ValueError(f"{lines[:200]!r}: must be {count} lines; CR, LF or NUL inside a field")
+        fields = self._fields
+        if isinstance(fields, bytes):
+            self._fields = fields + lines
+        else:
+            fields += _listed(lines)
+
+
+def _listed(block: bytes) -> list[tuple[bytes, bytes]]:
+    """Names and values of lines."""
+    return [cast(Any, tuple(line.split(b": ", 1))) for line in block.split(b"\r\n")[:-1]]
+
+
+def block_of(lines: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Lines as `Message` takes them unread."""
+    return b"".join([b"%b: %b\r\n" % line for line in lines])
+
+
+COOKIE: Final = Names((b"cookie",))
 
 
 class Request(Message):
@@ -167,7 +235,7 @@ class Request(Message):
         trailers: Headers | None = None,
         protocol: bytes | None = None,
     ) -> None:
-        super().__init__(headers)
+        self._fields = headers
         self.method, self.target, self.authority, self.scheme = method, target, authority, scheme
         self.peer, self.version, self.length, self.body = peer, version, length, body
         self.trailers, self.protocol = trailers, protocol
@@ -191,7 +259,7 @@ class Request(Message):
 
     def cookies(self) -> Iterable[tuple[bytes, bytes]]:
         """Names and values of the cookies, as they stand (RFC 6265, 4.2)."""
-        for line in self.headers.all(b"cookie"):
+        for _, line in self.lines(COOKIE):
             for pair in line.split(b";"):
                 name, found, value = pair.strip(b" \t").partition(b"=")
                 if found:
@@ -199,6 +267,9 @@ class Request(Message):
 
     def cookie(self, wanted: bytes) -> bytes | None:
         """The first cookie of that name."""
+        mark = wanted + b"="
+        if not any(mark in line for _, line in self.lines(COOKIE)):
+            return None  # most have none of that name, and need not be taken apart
         return next((value for name, value in self.cookies() if name == wanted), None)
 
 
@@ -225,7 +296,7 @@ class Response(Message):
         reason: bytes = b"",
         transforms: list[Transform] | None = None,
     ) -> None:
-        super().__init__(Headers() if headers is None else headers)
+        self._fields = Headers() if headers is None else headers
         self.status, self.body, self.length = status, body, length
         self.trailers, self.reason, self.transforms = trailers, reason, transforms
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from lbcore.l7.cache import conditions, ranges
-from lbcore.l7.cache.entry import Entry, block_of
-from lbcore.l7.message import Response
+from lbcore.l7.cache.entry import Entry
+from lbcore.l7.message import Response, block_of
 
 IN_304: Final = frozenset(
     (b"cache-control", b"content-location", b"date", b"etag", b"expires", b"last-modified", b"set-cookie", b"vary")

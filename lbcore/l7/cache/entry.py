@@ -13,24 +13,18 @@ Traps
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from lbcore.l7.cache import dates, directives
 from lbcore.l7.cache.directives import Directives
-from lbcore.l7.message import Headers
+from lbcore.l7.message import Headers, block_of
 
 HEURISTIC: Final = frozenset((200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501))
 """Statuses that may be stored without a word about how long (RFC 9110, 15.1), but 206, which is not stored here."""
 FRACTION: Final = 0.1
 """Of the time since the last change, for which a response without a word is taken as fresh (RFC 9111, 4.2.2)."""
-
-
-def block_of(lines: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Field lines as the engine takes them unread."""
-    return b"".join([b"%b: %b\r\n" % line for line in lines])
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -29,6 +29,7 @@ from lbcore.l7.engine.attempt import NONE, Attempts
 from lbcore.l7.engine.sides import Served
 from lbcore.l7.engine.transforms import rest, whole
 from lbcore.l7.errors import Malformed
+from lbcore.l7.filters.filter import Chain
 from lbcore.l7.message import Headers, Request, Response, Transform, text
 from lbcore.l7.pools.pool import Pool, Result
 from lbcore.l7.target import BadTarget, normal
@@ -39,13 +40,14 @@ if TYPE_CHECKING:
     from lbcore.l7.filters.filter import Filter
 
 REFUSED = frozenset((b"CONNECT", b"TRACE"))
+NOBODY = Chain(())
 
 
 class Exchange(Attempts, Served):
     """See the head of this file. The attributes up to `bytes_out` are those that filters see, with `Attempts`'."""
 
     __slots__ = (
-        "__weakref__", "_collecting", "_filters", "_instead_of_a_pool", "_passed", "_response_paused", "_transforms",
+        "__weakref__", "_chain", "_collecting", "_instead_of_a_pool", "_passed", "_response_paused", "_transforms",
         "_waits", "bytes_in", "bytes_out", "notes", "route", "started",
     )  # fmt: skip
 
@@ -55,8 +57,8 @@ class Exchange(Attempts, Served):
         self.started = monotonic()
         self.route = ""
         self.bytes_in = self.bytes_out = 0
-        self._filters: tuple[Filter, ...] = ()
-        self._passed = 0  # filters whose on_request was called
+        self._chain = NOBODY
+        self._passed = 0  # filters that it has passed on its way in
         self._instead_of_a_pool: Response | None = None
         self._transforms: Sequence[Transform] = ()
         self._collecting = self._response_paused = False
@@ -71,13 +73,13 @@ class Exchange(Attempts, Served):
         self.proxy.exchanges.add(self)
         router = self.proxy.router
         if refusal := self._refusal():
-            self._instead_of_a_pool, self._filters = refusal, router.everywhere
+            self._instead_of_a_pool, self._chain = refusal, router.everywhere
         elif route := router.find(request):
-            self.route, self._filters = route.name, route.filters
+            self.route, self._chain = route.name, route.chain
             self._pool = route.choose(request)
         else:
-            self._instead_of_a_pool, self._filters = text(404, "no route fits this request"), router.everywhere
-        if request.length != 0 and self._filters and (limit := max(one.body_limit for one in self._filters)):
+            self._instead_of_a_pool, self._chain = text(404, "no route fits this request"), router.everywhere
+        if request.length != 0 and (limit := self._chain.body_limit):
             if request.length is not None and request.length > limit:
                 self.answer(text(413, f"a body may have {limit} bytes here"))
                 return
@@ -115,21 +117,24 @@ class Exchange(Attempts, Served):
         self.deadline = self.proxy.now + self.proxy.limits.idle_time
 
     def _inwards(self) -> None:
-        while self._passed < len(self._filters):
-            one = self._filters[self._passed]
-            self._passed += 1
+        passed, filters = self._passed, self._chain.filters
+        for place, ask in self._chain.requests:
+            if place <= passed:
+                continue  # before one had to wait
+            self._passed = place
             try:
-                said = one.on_request(self)
+                said = ask(self)
             except Exception as error:
-                self.proxy.broken(one, error)
+                self.proxy.broken(filters[place - 1], error)
                 said = text(500, "the proxy failed")
             if said is None:
                 continue
             if isinstance(said, Response):
                 self.answer(said)
             else:
-                self.proxy.task(self._after(one, said))
+                self.proxy.task(self._after(filters[place - 1], said))
             return
+        self._passed = len(filters)
         if self._pool is None:
             self.answer(self._instead_of_a_pool or text(404, "nobody answers here"))
         else:
@@ -171,7 +176,7 @@ class Exchange(Attempts, Served):
         return None
 
     def _collect(self, data: bytes) -> None:
-        limit = max(one.body_limit for one in self._filters)
+        limit = self._chain.body_limit
         self._keep(data)
         if self._kept_size > limit:
             self._collecting = False
@@ -226,22 +231,22 @@ class Exchange(Attempts, Served):
         self._outwards(response, self._passed)
 
     def _outwards(self, response: Response, at: int) -> None:
-        """Tell the filters below `at`, from the inside to the outside, and send the head."""
+        """Tell the first `at` filters, from the inside to the outside, and send the head."""
         self.response, self._repeatable, self._kept = response, False, None
-        while at > 0:
-            at -= 1
-            one = self._filters[at]
+        for place, tell in self._chain.responses:
+            if place > at:
+                continue
             try:
-                said = one.on_response(self, response)
+                said = tell(self, response)
             except Exception as error:
-                response = self.response = self._instead(one, error)
+                response = self.response = self._instead(self._chain.filters[place - 1], error)
                 continue
             if said is not None:
                 if self._waits is None:
                     self._waits = []
                     if self._side is not None:
                         self._side.pause_response()
-                self.proxy.task(self._outwards_later(one, said, at))
+                self.proxy.task(self._outwards_later(self._chain.filters[place - 1], said, place - 1))
                 return
         self._send_response(response)
         waits, self._waits = self._waits, None
@@ -360,11 +365,13 @@ class Exchange(Attempts, Served):
         self._over = True
         self._turn += 1
         self.proxy.exchanges.discard(self)
-        for one in self._filters[: self._passed]:
+        for place, end in self._chain.ends:
+            if place > self._passed:
+                break
             try:
-                one.on_end(self)
+                end(self)
             except Exception as error:
-                self.proxy.broken(one, error)
+                self.proxy.broken(self._chain.filters[place - 1], error)
 
     def client_gone(self, why: str) -> None:
         """The client broke off."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import BinaryIO, Final, Literal, NamedTuple
+from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -26,7 +26,7 @@ from lbcore.l7 import notes
 from lbcore.l7.field import name_of
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.filters.line_file import LineFile
-from lbcore.l7.message import Request
+from lbcore.l7.message import Names
 
 SECRET: Final = frozenset(
     {
@@ -40,6 +40,7 @@ HIDDEN: Final = (
 )  # fmt: skip
 VISIBLE: Final = bytes(byte for byte in range(32, 127) if byte not in b'"\\')
 PARAMETER: Final = re.compile(rb"[?&;]([^=&;]*)=")
+QUESTION: Final = ord("?")
 LIMIT: Final = 2048
 
 
@@ -121,11 +122,13 @@ class AccessLog(Filter):
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._names = [name_of(name, "headers") for name in options.headers]
+        names = [name_of(name, "headers") for name in options.headers]
+        self._fields = [Names((name,)) for name in names]
         self._secrets = frozenset(name.lower().encode() for name in options.hidden)
         self._hidden = re.compile(rb"(?i)([?&;](?:%b)=)[^&;#]*" % b"|".join(map(re.escape, sorted(self._secrets))))
         self._form = form = FORMS[options.format]
-        self._template = form.line + b"".join(form.field % name.replace(b"%", b"%%") for name in self._names) + form.end
+        self._template = form.line + b"".join(form.field % name.replace(b"%", b"%%") for name in names) + form.end
+        self._signs = self._template.translate(None, VISIBLE)  # those that no text may add to
         self._mark, self._nothing = form.mark, form.nothing
         self._clock, self._monotonic = clock, monotonic
         self._file = LineFile(options.path, out, options.pending, options.flush)
@@ -153,38 +156,41 @@ class AccessLog(Filter):
 
     def _public(self, target: bytes) -> bytes:
         """The target, or a URI, without values that are secrets."""
-        if b"?" not in target or self._secrets.isdisjoint(PARAMETER.findall(target.lower())):
+        if QUESTION not in target or self._secrets.isdisjoint(PARAMETER.findall(target.lower())):
             return target
         return self._hidden.sub(rb"\1-", target)
 
     def _line(self, exchange: Exchange) -> bytes:
         request, response, noted = exchange.request, exchange.response, exchange.notes
         seconds = self._monotonic() - exchange.started
-        texts = [
+        referer = request.get(b"referer")
+        values: tuple[Any, ...] = (
             notes.client(exchange).encode(),
+            self._time(self._clock() - seconds),
             request.method,
             self._public(noted.get(self, request.target)),
             request.version.encode(),
-            self._public(field(request, b"referer") or self._nothing),
-            field(request, b"user-agent") or self._nothing,
+            response.status if response else 0,
+            exchange.bytes_out,
+            self._public(referer) if referer else self._nothing,
+            request.get(b"user-agent") or self._nothing,
             request.authority,
             exchange.route.encode(),
             exchange.backend.encode(),
+            exchange.attempts,
+            seconds,
+            exchange.bytes_in,
             exchange.error.encode(),
             noted.get(notes.REQUEST_ID, b""),
             noted.get(notes.TRACE_ID, b""),
-        ]
-        if self._names:
-            texts += [request.headers.joined(name) for name in self._names]
-        whole = b"".join(texts)
-        if len(whole) > LIMIT or whole.translate(None, VISIBLE):
-            texts = [escaped(value, self._mark) for value in texts]
-        client, method, target, version, referer, agent, host, route, backend, error, identity, trace, *more = texts
-        return self._template % (
-            *(client, self._time(self._clock() - seconds), method, target, version, response.status if response else 0),
-            *(exchange.bytes_out, referer, agent, host, route, backend, exchange.attempts, seconds, exchange.bytes_in),
-            *(error, identity, trace, *more),
         )
+        if self._fields:
+            values += tuple([b", ".join([value for _, value in request.lines(one)]) for one in self._fields])
+        line = self._template % values
+        if len(line) > LIMIT or line.translate(None, VISIBLE) != self._signs:  # seldom: something wants escaping
+            values = tuple([escaped(one, self._mark) if isinstance(one, bytes) else one for one in values])
+            line = self._template % values
+        return line
 
     def _time(self, begun: float) -> bytes:
         """When the request began, in the form's own way; most of it changes once a second."""
@@ -192,20 +198,6 @@ class AccessLog(Filter):
         if second != self._second:
             self._second, self._stamp = second, time.strftime(self._form.clock, time.gmtime(second)).encode()
         return self._stamp if self._nothing else b"%b.%03dZ" % (self._stamp, (begun - second) * 1000)
-
-
-def field(request: Request, name: bytes) -> bytes | None:
-    """The first value of a field; a list of fields is not made for it if nobody else has."""
-    block = request.unread
-    if block is None:
-        return request.headers.get(name)
-    if block.startswith(name + b": "):
-        start = len(name) + 2
-    else:
-        start = block.find(b"\n" + name + b": ") + len(name) + 3
-        if start < len(name) + 3:
-            return None
-    return block[start : block.index(b"\r", start)]
 
 
 def escaped(value: bytes, mark: bytes) -> bytes:

@@ -8,24 +8,24 @@ the other. There is no right choice, so it is refused.
 
 from __future__ import annotations
 
-from lbcore.l7.message import Headers, Response, text
+from lbcore.l7.message import Message, Names, Response, text
 
 
 class Several(ValueError):
     """More than one Authorization; answered with 400."""
 
 
-def credentials(headers: Headers, scheme: bytes) -> bytes | None:
+AUTHORIZATION = Names((b"authorization",))
+
+
+def credentials(message: Message, scheme: bytes) -> bytes | None:
     """What follows the scheme (in lower case here, in any case there); None without it. Several: of two lines."""
-    found = None
-    for name, value in headers:
-        if name == b"authorization":
-            if found is not None:
-                raise Several
-            found = value
-    if found is None:
+    found = message.lines(AUTHORIZATION)
+    if not found:
         return None
-    said, blank, rest = found.partition(b" ")
+    if len(found) > 1:
+        raise Several
+    said, blank, rest = found[0][1].partition(b" ")
     return rest.strip(b" ") if blank and said.lower() == scheme else None
 
 

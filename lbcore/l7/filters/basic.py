@@ -32,7 +32,7 @@ from lbcore.l7.field import legal, name_of
 from lbcore.l7.filters.authorization import Several, challenge, credentials, quotable, two_answers
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.filters.forwarded import spellings
-from lbcore.l7.message import Request, Response, text
+from lbcore.l7.message import Names, Request, Response, text
 from lbcore.l7.secrets import passwords
 
 CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
@@ -109,9 +109,8 @@ class Basic(Filter):
         self._options = options
         self._challenge = b'Basic realm="%b", charset="UTF-8"' % quotable(options.realm, "realm")
         self._header = options.user_header.lower().encode()
-        self._dropped = frozenset(spellings(options.user_header) if self._header else ()) | (
-            {b"authorization"} if options.strip else set()
-        )
+        stripped = {b"authorization"} if options.strip else set()
+        self._dropped = Names(stripped | (spellings(options.user_header) if self._header else set()))
         self._key = secrets.token_bytes(32)
         self._right: dict[bytes, bytes] = {}
         self._checks: dict[bytes, asyncio.Future[bool]] = {}
@@ -120,7 +119,7 @@ class Basic(Filter):
     def on_request(self, exchange: Exchange) -> Answer | Awaitable[Answer]:
         request = exchange.request
         try:
-            sent = credentials(request.headers, b"basic")
+            sent = credentials(request, b"basic")
         except Several:
             return two_answers()
         pair = None if sent is None else _pair(sent)
@@ -153,10 +152,9 @@ class Basic(Filter):
 
     def _pass(self, request: Request, name: bytes) -> Answer:
         if self._dropped:
-            headers, dropped = request.headers, self._dropped
-            headers[:] = [line for line in headers if line[0] not in dropped]
+            request.drop(self._dropped)
             if self._header:
-                headers.append((self._header, name))
+                request.put(b"%b: %b\r\n" % (self._header, name))
         return None
 
     def _refuse(self) -> Response:

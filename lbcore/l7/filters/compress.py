@@ -33,7 +33,7 @@ import msgspec
 from lbcore.l7.filters.accept_encoding import choose
 from lbcore.l7.filters.cors import add_vary
 from lbcore.l7.filters.filter import Exchange, Filter
-from lbcore.l7.message import Headers, Response, Transform
+from lbcore.l7.message import Names, Request, Response, Transform
 
 TYPES: Final = (
     "text/html", "text/css", "text/plain", "text/javascript", "text/xml", "text/csv", "text/markdown",
@@ -43,7 +43,9 @@ TYPES: Final = (
 )  # fmt: skip
 FLUSHED: Final = frozenset((b"text/event-stream", b"application/x-ndjson", b"application/stream+json"))
 """Types whose readers wait for each piece."""
-UNTRUE: Final = frozenset((b"accept-ranges", b"content-digest", b"repr-digest", b"digest", b"content-md5"))
+SAID: Final = Names((b"content-type", b"content-encoding", b"cache-control", b"etag"))
+ASKED: Final = Names((b"accept-encoding", b"cache-control"))
+UNTRUE: Final = Names((b"accept-ranges", b"content-digest", b"repr-digest", b"digest", b"content-md5"))
 """What does not hold of the compressed answer."""
 NEVER: Final = frozenset((101, 204, 205, 206, 304))
 BROTLI_WINDOW: Final = 18
@@ -118,9 +120,8 @@ class Compress(Filter):
         head = request.method == b"HEAD"
         if size is not None and size < self._options.minimum:
             return
-        headers = response.headers
         kind = tag = None
-        for name, value in headers:
+        for name, value in response.lines(SAID):
             if name == b"content-type":
                 kind = value.partition(b";")[0].rstrip().lower()
             elif name == b"content-encoding" or (name == b"cache-control" and b"no-transform" in value.lower()):
@@ -129,24 +130,24 @@ class Compress(Filter):
                 tag = value
         if kind not in self._types:
             return
-        add_vary(headers, b"accept-encoding")
-        coding = self._choice(request.headers)
+        add_vary(response, b"accept-encoding")
+        coding = self._choice(request)
         if coding is None:
             return
         if head:  # a length told here would have to be that of GET's answer, which is not known (RFC 9110, 8.6)
             if response.body is None:
                 response.length = None
             return
-        headers[:] = [line for line in headers if line[0] not in UNTRUE]
-        headers.append((b"content-encoding", coding))
+        response.drop(UNTRUE)
+        response.put(b"content-encoding: %b\r\n" % coding)
         if tag is not None and not tag.startswith(b"W/"):
-            headers.set(b"etag", b"W/" + tag)
+            response.headers.set(b"etag", b"W/" + tag)
         response.length = None
         response.transform(self._compressor(coding, kind in FLUSHED))
 
-    def _choice(self, headers: Headers) -> bytes | None:
+    def _choice(self, request: Request) -> bytes | None:
         accepted = no_transform = None
-        for name, value in headers:
+        for name, value in request.lines(ASKED):
             if name == b"accept-encoding":
                 accepted = value if accepted is None else accepted + b"," + value
             elif name == b"cache-control" and b"no-transform" in value.lower():

@@ -23,12 +23,12 @@ import msgspec
 
 from lbcore.l7.field import TOKEN
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
-from lbcore.l7.message import Headers, Response, text
+from lbcore.l7.message import Headers, Message, Names, Response, block_of, text
 
 ORIGIN: Final = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<any>\*\.)?(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?"
 )
-DECIDED: Final = frozenset(
+DECIDED: Final = Names(
     b"access-control-" + name
     for name in (
         b"allow-origin", b"allow-credentials", b"allow-methods", b"allow-headers", b"expose-headers", b"max-age",
@@ -101,8 +101,8 @@ class Cors(Filter):
         request = exchange.request
         if request.method != b"OPTIONS":
             return None
-        origin = request.headers.get(b"origin")
-        method = request.headers.get(b"access-control-request-method")
+        origin = request.get(b"origin")
+        method = request.get(b"access-control-request-method")
         if origin is None or method is None:
             return None
         exchange.notes[self] = True
@@ -118,14 +118,13 @@ class Cors(Filter):
     def on_response(self, exchange: Exchange, response: Response) -> None:
         if self in exchange.notes:
             return
-        headers = response.headers
-        headers[:] = [line for line in headers if line[0] not in DECIDED]
+        response.drop(DECIDED)
         if not self._everybody:
-            add_vary(headers, b"origin")
-        origin = exchange.request.headers.get(b"origin")
+            add_vary(response, b"origin")
+        origin = exchange.request.get(b"origin")
         if origin is not None and self._allowed(origin):
-            headers.append((b"access-control-allow-origin", self._named(origin)))
-            headers += self._answer
+            response.put(b"access-control-allow-origin: %b\r\n" % self._named(origin))
+            response.put(block_of(self._answer), len(self._answer))
 
     def _named(self, origin: bytes) -> bytes:
         return b"*" if self._everybody else origin
@@ -140,11 +139,12 @@ class Cors(Filter):
         )
 
 
-def add_vary(headers: Headers, *names: bytes) -> None:
+def add_vary(message: Message, *names: bytes) -> None:
     """Vary names these too, once (RFC 9110, 12.5.5); `*` says it all already."""
-    if headers.get(b"vary") is None:
-        headers.append((b"vary", b", ".join(names)))
+    if message.get(b"vary") is None:
+        message.put(b"vary: %b\r\n" % b", ".join(names))
         return
+    headers = message.headers
     said = headers.tokens(b"vary")
     if b"*" not in said:
         missing = [name for name in names if name not in said]

@@ -95,7 +95,7 @@ class ErrorPages(Filter):
         if response.status < 400 or not self._ours(exchange, response):
             return
         request = exchange.request
-        if (request.headers.get(b"content-type") or b"").lower().startswith(b"application/grpc"):
+        if (request.get(b"content-type") or b"").lower().startswith(b"application/grpc"):
             return
         status = response.status
         kind = preferred(request.headers.joined(b"accept"), KINDS) or b"text/plain"
@@ -118,11 +118,11 @@ class ErrorPages(Filter):
         response.headers[:] = [line for line in response.headers if line[0] not in OLD_BODY]
         coded = kind if kind == b"application/json" else kind + b"; charset=utf-8"
         response.headers.append((b"content-type", coded))
-        add_vary(response.headers, b"accept")
+        add_vary(response, b"accept")
 
     def _ours(self, exchange: Exchange, response: Response) -> bool:
         """Is this answer one to be replaced?"""
-        return self._backend or bool(exchange.error) or (not exchange.backend and response.headers.get(b"age") is None)
+        return self._backend or bool(exchange.error) or (not exchange.backend and response.get(b"age") is None)
 
     def _render(self, kind: bytes, status: int, words: dict[str, str]) -> bytes:
         if kind == b"application/json":

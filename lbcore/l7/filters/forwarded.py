@@ -19,14 +19,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from lbcore.l7 import notes
 from lbcore.l7.field import name_of
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
-from lbcore.l7.message import Headers, Request, text
+from lbcore.l7.message import Headers, Names, Request, block_of, text
 from lbcore.l7.trust import REMEMBERED, Trust, networks_of
 from lbcore.wire import forwarded
 from lbcore.wire.errors import Malformed
@@ -34,6 +34,7 @@ from lbcore.wire.errors import Malformed
 AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 SCHEMES: Final = {b"http": b"http", b"https": b"https"}
 PORTS: Final = {b"http": 80, b"https": 443}
+LONGEST_NAME: Final = 253
 STANDARD: Final = (
     "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-forwarded-server",
     "x-forwarded-scheme", "x-forwarded-ssl", "x-real-ip",
@@ -77,6 +78,17 @@ def spellings(name: str) -> set[bytes]:
     return {"".join(map("".join, zip(parts, (*joint, ""), strict=True))).encode() for joint in joints}
 
 
+class Words(NamedTuple):
+    """What is believed, and the lines that tell the backend."""
+
+    client: notes.Client
+    lines: bytes
+    number: int
+    """Of these lines."""
+    ours: bool = False
+    """Is the peer one of our proxies?"""
+
+
 class Forwarded(Filter):
     """Finds the client, and tells the backend."""
 
@@ -84,24 +96,39 @@ class Forwarded(Filter):
         self._options = options
         self._trust = Trust(networks_of(options.trusted, "trusted"))
         self._field = options.field.encode()
-        self._dropped = frozenset().union(*map(spellings, (*STANDARD, *options.drop)))
-        self._peers: dict[str, tuple[str, bool]] = {}
+        self._dropped = Names(frozenset().union(*map(spellings, (*STANDARD, *options.drop))))
+        self._remembered: dict[tuple[str, bytes, bytes, int], Words] = {}
 
     def on_request(self, exchange: Exchange) -> Answer:
-        request, options = exchange.request, self._options
-        headers, peer = request.headers, request.peer
-        address, ours = self._peers.get(peer.address) or self._meet(peer.address)
-        way = [address]
-        scheme, host, port = request.scheme, request.authority, peer.local_port
-        if ours:
-            try:
-                way = self._way(headers, address)
-            except Malformed as error:
-                return text(400, f"Bad request: {error}")
-            scheme, host, port = _told(headers, request)
-        exchange.notes[notes.CLIENT] = notes.Client(way[0], scheme, host, port)
-        dropped = self._dropped
-        lines = [line for line in headers if line[0] not in dropped]
+        request = exchange.request
+        peer, given = request.peer, Headers(request.lines(self._dropped))
+        key = (peer.address, request.scheme, request.authority, peer.local_port)
+        words = self._remembered.get(key) or self._learn(key)
+        if given:
+            if words.ours:
+                try:
+                    words = self._words(self._way(given, words.client.address), *_told(given, request))
+                except Malformed as error:
+                    return text(400, f"Bad request: {error}")
+            request.drop(self._dropped)
+        exchange.notes[notes.CLIENT] = words.client
+        request.put(words.lines, words.number)
+        return None
+
+    def _learn(self, key: tuple[str, bytes, bytes, int]) -> Words:
+        """What is said where only the peer is believed, who has no address if it is `unknown`."""
+        peer, scheme, host, port = key
+        address = forwarded.canonical(peer)
+        ours = address is not None and (self._options.hops > 0 or address in self._trust)
+        words = self._words([address or "unknown"], scheme, host, port)._replace(ours=ours)
+        if len(host) <= LONGEST_NAME:  # hosts are the client's to choose: few, and short ones
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = words
+        return words
+
+    def _words(self, way: list[str], scheme: bytes, host: bytes, port: int) -> Words:
+        options, lines = self._options, Headers()
         if options.x_forwarded:
             lines += (b"x-forwarded-for", ", ".join(way).encode()), (b"x-forwarded-proto", scheme)
             if host:
@@ -112,17 +139,7 @@ class Forwarded(Filter):
             lines.append((b"forwarded", _elements(way, scheme, host)))
         if options.real_ip:
             lines.append((b"x-real-ip", way[0].encode()))
-        headers[:] = lines
-        return None
-
-    def _meet(self, peer: str) -> tuple[str, bool]:
-        """A peer's address in canonical form (`unknown` if it has none), and whether it is one of ours. Remembered."""
-        if len(self._peers) >= REMEMBERED:
-            self._peers.clear()
-        address = forwarded.canonical(peer)
-        ours = address is not None and (self._options.hops > 0 or address in self._trust)
-        self._peers[peer] = met = (address or "unknown", ours)
-        return met
+        return Words(notes.Client(way[0], scheme, host, port), block_of(lines), len(lines))
 
     def _way(self, headers: Headers, peer: str) -> list[str]:
         """Addresses from the client to the peer, as far as they are believed; the peer alone if nobody is named."""

@@ -13,7 +13,7 @@ import msgspec
 
 from lbcore.l7.field import name_of, value_of
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
-from lbcore.l7.message import Headers, Response
+from lbcore.l7.message import Message, Names, Response, block_of
 
 
 class Changes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,19 +45,20 @@ class _Compiled:
     """Changes as bytes, done in one pass."""
 
     def __init__(self, changes: Changes, where: str) -> None:
-        self.new = [
+        new = [
             (name_of(name, f"{where}.{verb}"), value_of(value, f"{where}.{verb}.{name}"))
             for verb, lines in (("set", changes.set), ("add", changes.add))
             for name, value in lines.items()
         ]
+        self.new, self.count = block_of(new), len(new)
         removed = (name_of(name, f"{where}.{verb}") for verb in ("remove", "set") for name in getattr(changes, verb))
-        self.gone = frozenset(removed)
+        self.gone = Names(removed)
 
-    def apply(self, headers: Headers) -> None:
+    def apply(self, message: Message) -> None:
         if self.gone:
-            gone = self.gone
-            headers[:] = [line for line in headers if line[0] not in gone]
-        headers += self.new
+            message.drop(self.gone)
+        if self.count:
+            message.put(self.new, self.count)
 
 
 class HeaderChanges(Filter):
@@ -68,8 +69,8 @@ class HeaderChanges(Filter):
         self._response = _Compiled(options.response, "response")
 
     def on_request(self, exchange: Exchange) -> Answer:
-        self._request.apply(exchange.request.headers)
+        self._request.apply(exchange.request)
         return None
 
     def on_response(self, exchange: Exchange, response: Response) -> None:
-        self._response.apply(response.headers)
+        self._response.apply(response)

@@ -34,7 +34,7 @@ from lbcore.l7.field import legal, name_of
 from lbcore.l7.filters.authorization import Several, challenge, credentials, quotable, two_answers
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.filters.forwarded import spellings
-from lbcore.l7.message import Response
+from lbcore.l7.message import Names, Response, block_of
 from lbcore.l7.secrets import key_source, keys
 from lbcore.l7.secrets.key_ring import KeyRing
 
@@ -169,16 +169,15 @@ class Jwt(Filter):
             refresh=options.refresh, cooldown=options.cooldown, stale=options.stale,
         )  # fmt: skip
         self._fields = {claim: name.lower().encode() for claim, name in options.claims.items()}
-        self._dropped = frozenset().union(*map(spellings, options.claims.values())) | (
-            {b"authorization"} if options.strip else set()
-        )
+        stripped = {b"authorization"} if options.strip else set()
+        self._dropped = Names(stripped.union(*map(spellings, options.claims.values())))
         self._challenge = b'Bearer realm="%b"' % quotable(options.realm, "realm")
         self._passed: dict[bytes, Passed] = {}
         self._version = 0
 
     def on_request(self, exchange: Exchange) -> Answer | Awaitable[Answer]:
         try:
-            token = credentials(exchange.request.headers, b"bearer")
+            token = credentials(exchange.request, b"bearer")
         except Several:
             return two_answers()
         if token is None:
@@ -217,8 +216,8 @@ class Jwt(Filter):
 
     def _pass(self, exchange: Exchange, passed: Passed) -> Answer:
         if self._dropped:
-            headers, dropped = exchange.request.headers, self._dropped
-            headers[:] = [line for line in headers if line[0] not in dropped] + passed.lines
+            exchange.request.drop(self._dropped)
+            exchange.request.put(block_of(passed.lines), len(passed.lines))
         exchange.notes[CLAIMS] = passed.claims
         return None
 

@@ -36,7 +36,7 @@ from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.filters.jwt import CLAIMS
 from lbcore.l7.filters.rate_redis import Redis
 from lbcore.l7.filters.rate_store import Level, Memory, Store, Unreachable
-from lbcore.l7.message import Response, text
+from lbcore.l7.message import Names, Response, text
 from lbcore.l7.trust import REMEMBERED
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,8 @@ class RateLimit(Filter):
     ) -> None:
         self._options = options
         self._store = _store(options, clock) if store is None else store  # one that is empty is false
-        self._name = options.name.lower().encode() if options.by == "header" else options.name.encode()
+        self._rate, self._burst, self._tells = options.rate, options.burst, options.fields
+        self._name, self._names = options.name.encode(), Names((options.name.lower().encode(),))
         self._find = {
             "client": self._client, "route": _route, "header": self._header, "cookie": self._cookie,
             "claim": self._claim,
@@ -141,8 +142,11 @@ class RateLimit(Filter):
         self.counts = {"passed": 0, "refused": 0, "store_failed": 0}
         """Of requests; `store_failed` are among the passed or refused too."""
         window = math.ceil(options.burst / options.rate)
-        self._policy = (b"ratelimit-policy", b'"%b";q=%d;w=%d' % (options.policy.encode(), options.burst, window))
-        self._said = b'"%b";r=%%d;t=%%d' % options.policy.encode()
+        policy = options.policy.encode()
+        self._said = b'ratelimit-policy: "%b";q=%d;w=%d\r\nratelimit: "%b";r=%%d;t=%%d\r\n' % (
+            *(policy.replace(b"%", b"%%"), options.burst, window),
+            policy.replace(b"%", b"%%"),
+        )
 
     @property
     def policy(self) -> str:
@@ -188,7 +192,7 @@ class RateLimit(Filter):
         return self._judged(exchange, level)
 
     def _judged(self, exchange: Exchange, level: Level) -> Answer:
-        if self._options.fields:
+        if self._tells:
             exchange.notes[self] = level
         if not level.wait:
             self.counts["passed"] += 1
@@ -215,9 +219,8 @@ class RateLimit(Filter):
     def on_response(self, exchange: Exchange, response: Response) -> None:
         level: Level | None = exchange.notes.get(self)
         if level is not None:
-            left = int(level.left + 1e-6)
-            full_in = math.ceil((self._options.burst - level.left) / self._options.rate)
-            response.headers += (self._policy, (b"ratelimit", self._said % (left, full_in)))
+            full_in = math.ceil((self._burst - level.left) / self._rate)
+            response.put(self._said % (level.left + 1e-6, full_in), 2)
 
     def close(self) -> None:
         """Let go of the store."""
@@ -236,8 +239,8 @@ class RateLimit(Filter):
         return key
 
     def _header(self, exchange: Exchange) -> bytes | None:
-        values = exchange.request.headers.all(self._name)
-        return _short(b"h" + b",".join(values)) if values else None
+        lines = exchange.request.lines(self._names)
+        return _short(b"h" + b",".join([value for _, value in lines])) if lines else None
 
     def _cookie(self, exchange: Exchange) -> bytes | None:
         value = exchange.request.cookie(self._name)

@@ -10,6 +10,7 @@ overwritten: one exchange has one name.
 from __future__ import annotations
 
 import re
+from binascii import hexlify
 from collections.abc import Callable
 from typing import Final
 
@@ -18,7 +19,7 @@ import msgspec
 from lbcore.l7.entropy import Entropy
 from lbcore.l7.field import name_of
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
-from lbcore.l7.message import Response
+from lbcore.l7.message import Names, Response
 from lbcore.l7.notes import REQUEST_ID
 from lbcore.l7.trust import Trust, networks_of
 
@@ -46,26 +47,26 @@ class RequestId(Filter):
     """Names requests; `random(n)` gives n random bytes."""
 
     def __init__(self, options: RequestIdOptions, random: Callable[[int], bytes] | None = None) -> None:
-        self._name = name_of(options.header, "header")
+        name = name_of(options.header, "header")
+        self._names, self._line = Names((name,)), name.replace(b"%", b"%%") + b": %b\r\n"
         self._echo = options.echo
         self._trust = Trust(networks_of(options.trusted, "trusted")) if options.trusted else None
         self._random = random or Entropy()
 
     def on_request(self, exchange: Exchange) -> Answer:
         request = exchange.request
-        headers, brought = request.headers, None
-        given = [line[1] for line in headers if line[0] == self._name]
+        given, brought = request.lines(self._names), b""
         if given:
-            if self._trust and len(given) == 1 and SANE.fullmatch(given[0]) and request.peer.address in self._trust:
-                brought = given[0]
-            headers.drop(self._name)
-        identity = brought or self._random(16).hex().encode()
+            ((_, value), *more) = given
+            if self._trust and not more and SANE.fullmatch(value) and request.peer.address in self._trust:
+                brought = value
+            request.drop(self._names)
+        identity = brought or hexlify(self._random(16))
         exchange.notes[REQUEST_ID] = identity
-        headers.append((self._name, identity))
+        request.put(self._line % identity)
         return None
 
     def on_response(self, exchange: Exchange, response: Response) -> None:
         if self._echo:
-            headers, name = response.headers, self._name
-            headers[:] = [line for line in headers if line[0] != name]
-            headers.append((name, exchange.notes[REQUEST_ID]))
+            response.drop(self._names)
+            response.put(self._line % exchange.notes[REQUEST_ID])

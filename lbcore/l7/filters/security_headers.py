@@ -16,15 +16,18 @@ Traps
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from lbcore.l7 import notes
 from lbcore.l7.field import value_of
 from lbcore.l7.filters.filter import Exchange, Filter
-from lbcore.l7.message import Response
+from lbcore.l7.message import Names, Response, block_of
 
 FRAMES = {"'none'": "DENY", "'self'": "SAMEORIGIN"}
 YEAR = 31_536_000
+HSTS, POLICY = b"strict-transport-security", b"content-security-policy"
 
 
 class SecurityHeadersOptions(
@@ -68,6 +71,18 @@ class SecurityHeadersOptions(
             )
 
 
+class Words(NamedTuple):
+    """What is said by one scheme."""
+
+    lines: list[tuple[bytes, bytes]]
+    block: bytes
+    """The same as bytes."""
+    gone: frozenset[bytes]
+    """Fields of a backend that are taken out."""
+    names: Names
+    """All fields that matter here."""
+
+
 class SecurityHeaders(Filter):
     """Says what browsers should be careful with."""
 
@@ -88,21 +103,24 @@ class SecurityHeaders(Filter):
                 "; preload" if options.hsts_preload else ""
             )
             hsts = f"max-age={options.hsts}{also}"
-        self._plain = [(name.encode(), value.encode()) for name, value in lines.items() if value]
-        self._secure = [*self._plain, *([(b"strict-transport-security", hsts.encode())] if hsts else [])]
+        plain = [(name.encode(), value.encode()) for name, value in lines.items() if value]
+        secure = [*plain, *([(HSTS, hsts.encode())] if hsts else [])]
         self._override = options.override
         # A second policy adds to the first, and ours may be too little to stand in a backend's place.
-        self._added = None if options.content_security_policy else (b"content-security-policy", policy.encode())
-        self._gone_plain = self._gone(self._plain) | {b"strict-transport-security"}
-        self._gone_secure = self._gone(self._secure)
+        self._added = None if options.content_security_policy else (POLICY, policy.encode())
+        self._plain, self._secure = self._words(plain, HSTS), self._words(secure)
 
-    def _gone(self, lines: list[tuple[bytes, bytes]]) -> frozenset[bytes]:
-        replaced = {name for name, _ in lines if self._override} - {self._added[0] if self._added else b""}
-        return frozenset(replaced | {b"x-xss-protection"})
+    def _words(self, lines: list[tuple[bytes, bytes]], *gone: bytes) -> Words:
+        names = {name for name, _ in lines}
+        replaced = names - {self._added[0] if self._added else b""} if self._override else set()
+        out = frozenset({b"x-xss-protection", *gone, *replaced})
+        return Words(lines, block_of(lines), out, Names(out | names | {POLICY}))
 
     def on_response(self, exchange: Exchange, response: Response) -> None:
-        secure = notes.scheme(exchange) == b"https"
-        gone, lines = (self._gone_secure, self._secure) if secure else (self._gone_plain, self._plain)
+        lines, block, gone, names = self._secure if notes.scheme(exchange) == b"https" else self._plain
+        if not response.lines(names):  # most backends say nothing of all this
+            response.put(block, len(lines))
+            return
         headers, added = response.headers, self._added
         headers[:] = [line for line in headers if line[0] not in gone and line != added]
         if self._override:

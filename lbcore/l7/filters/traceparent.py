@@ -16,6 +16,7 @@ Traps
 from __future__ import annotations
 
 import re
+from binascii import hexlify
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -23,6 +24,7 @@ import msgspec
 
 from lbcore.l7.entropy import Entropy
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
+from lbcore.l7.message import Names
 from lbcore.l7.notes import TRACE_ID
 from lbcore.l7.trust import Trust, networks_of
 
@@ -33,10 +35,11 @@ MEMBER: Final = re.compile(
     rb"([a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
     rb"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
 )
-FIELDS: Final = frozenset({b"traceparent", b"tracestate"})
+FIELDS: Final = Names((b"traceparent", b"tracestate"))
 MEMBERS: Final = 32
 STATE_LIMIT: Final = 4096
 SAMPLED: Final = 1
+ZEROS: Final = b"0" * 32
 
 
 class Parent(NamedTuple):
@@ -87,30 +90,30 @@ class Traceparent(Filter):
     def __init__(self, options: TraceparentOptions, random: Callable[[int], bytes] | None = None) -> None:
         self._trust = Trust(networks_of(options.trusted, "trusted"))
         self._random = random or Entropy()
-        self._threshold = int(options.sample * 2**32)
+        share = int(options.sample * 2**32)
+        self._threshold = b"%08x" % share if share < 2**32 else b"g"  # the last one: above all eight digits
 
     def on_request(self, exchange: Exchange) -> Answer:
-        headers = exchange.request.headers
-        given = [line for line in headers if line[0] in FIELDS]
-        parent, luggage = None, b""
+        request = exchange.request
+        given = request.lines(FIELDS)
+        digits = self._draw()
+        trace, span, luggage, parent = digits[:32], digits[32:], b"", None
         if given:
             parents = [value for name, value in given if name == b"traceparent"]
-            if len(parents) == 1 and exchange.request.peer.address in self._trust:
+            if len(parents) == 1 and request.peer.address in self._trust:
                 parent = parse(parents[0])
             if parent:
+                trace = parent.trace
                 luggage = state([value for name, value in given if name == b"tracestate"])
-            headers.drop(*FIELDS)
-        drawn = self._draw()
-        digits = drawn.hex().encode()
-        trace, span = parent.trace if parent else digits[:32], digits[32:]
-        sampled = parent.sampled if parent else int.from_bytes(drawn[12:16], "big") < self._threshold
+            request.drop(FIELDS)
+        sampled = parent.sampled if parent else trace[24:] < self._threshold
         exchange.notes[TRACE_ID] = trace
-        headers.append((b"traceparent", b"00-%b-%b-%b" % (trace, span, b"01" if sampled else b"00")))
+        request.put(b"traceparent: 00-%b-%b-0%d\r\n" % (trace, span, sampled))
         if luggage:
-            headers.append((b"tracestate", luggage))
+            request.put(b"tracestate: %b\r\n" % luggage)
         return None
 
     def _draw(self) -> bytes:
-        """A trace's id and a span's, 16 and 8 bytes; neither is all zeros, which would be no identity (3.2.2.3)."""
-        drawn = self._random(24)
-        return drawn if any(drawn[:16]) and any(drawn[16:]) else self._draw()
+        """A trace's id and a span's, 32 and 16 digits; neither is all zeros, which would be no identity (3.2.2.3)."""
+        digits = hexlify(self._random(24))
+        return digits if not digits.startswith(ZEROS) and not digits.endswith(ZEROS[:16]) else self._draw()

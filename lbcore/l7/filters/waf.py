@@ -26,7 +26,7 @@ import msgspec
 from lbcore.l7.field import name_of
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.filters.waf_rules import NAMES, RULES, found, harmless
-from lbcore.l7.message import Request, text
+from lbcore.l7.message import Names, Request, text
 from lbcore.l7.target import shown
 
 log = logging.getLogger(__name__)
@@ -84,9 +84,8 @@ class Waf(Filter):
         self._options = options
         self._blocks = options.mode == "block"
         self._rules = tuple(rule for rule in RULES if rule.name in options.rules)
-        self._fields = frozenset(name.lower().encode() for name in options.headers) | (
-            {b"cookie"} if options.cookies else set()
-        )
+        cookies = {b"cookie"} if options.cookies else set()
+        self._fields = Names({name.lower().encode() for name in options.headers} | cookies)
         self._encoded = options.encoded
         self.body_limit = options.body
         self._clean: set[bytes] = set()
@@ -105,7 +104,7 @@ class Waf(Filter):
         finding = self._look(request)
         if finding is not None:
             return self._found(exchange, finding)
-        if request.body and request.headers.get(b"content-encoding") is not None:
+        if request.body and request.get(b"content-encoding") is not None:
             self.counts["encoded"] += 1
             if self._encoded == "refuse":
                 return text(415, "A compressed body is not taken here.", (b"accept-encoding", b"identity"))
@@ -126,9 +125,8 @@ class Waf(Filter):
                     return Finding(rule, where)
             self._remember(target)
         if self._fields:
-            fields = self._fields
-            for name, value in request.headers:
-                if name in fields and value not in clean:
+            for name, value in request.lines(self._fields):
+                if value not in clean:
                     if rule := found(value, self._rules):
                         return Finding(rule, name.decode())
                     self._remember(value)
@@ -145,7 +143,7 @@ class Waf(Filter):
 
 def _readable(request: Request) -> bool:
     """Is the body text, and not compressed? Without a type it is taken for text."""
-    if request.headers.get(b"content-encoding") is not None:
+    if request.get(b"content-encoding") is not None:
         return False
-    kind = (request.headers.get(b"content-type") or b"text/").lower().partition(b";")[0].rstrip()
+    kind = (request.get(b"content-type") or b"text/").lower().partition(b";")[0].rstrip()
     return kind.startswith(READABLE) or kind.endswith(SUFFIXES)

@@ -46,7 +46,7 @@ def reader(on: str, name: str) -> Said:
     wanted = name.encode()
     if on == "header":
         lower = wanted.lower()
-        return lambda request: request.authority if lower == b"host" else request.headers.get(lower)
+        return lambda request: request.authority if lower == b"host" else request.get(lower)
     if on == "cookie":
         return lambda request: request.cookie(wanted)
     if on == "path":

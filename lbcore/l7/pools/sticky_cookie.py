@@ -142,9 +142,7 @@ class CookieSticky:
             return
         secure = self._options.secure
         cookies = self._secure if (request.scheme == b"https" if secure is None else secure) else self._plain
-        response.headers.append((b"set-cookie", cookies[backend]))
-        if self._options.private:
-            response.headers.append((b"cache-control", b"private"))
+        response.put(cookies[backend], 2 if self._options.private else 1)
 
     def take_over(self, old: object, heirs: dict[Backend, Backend]) -> None:
         """A key that was drawn is kept; one that was given comes from the configuration, or does not."""
@@ -153,11 +151,13 @@ class CookieSticky:
             self._learn()
 
     def _cookie(self, backend: Backend, secure: bool) -> bytes:
-        """A Set-Cookie line's value (RFC 6265, 4.1; SameSite: RFC 6265bis)."""
+        """The line Set-Cookie (RFC 6265, 4.1; SameSite: RFC 6265bis), and what keeps it out of shared caches."""
         options = self._options
         parts = [f"{options.name}={self._signed[backend].decode()}", f"Path={options.path}"]
         parts += [f"Domain={options.domain}"] if options.domain else []
         parts += [f"Max-Age={options.max_age}"] if options.max_age else []
         parts += ["Secure"] if secure else []
         parts += ["HttpOnly"] if options.http_only else []
-        return "; ".join([*parts, f"SameSite={options.same_site}"]).encode("ascii")
+        value = "; ".join([*parts, f"SameSite={options.same_site}"])
+        private = "cache-control: private\r\n" if options.private else ""
+        return f"set-cookie: {value}\r\n{private}".encode("ascii")

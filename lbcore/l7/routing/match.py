@@ -32,7 +32,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from lbcore.l7.message import Request
+from lbcore.l7.message import Names, Request
 
 Test: TypeAlias = Callable[[Request, bytes], bool]
 """Asked of a request and its normal path."""
@@ -220,7 +220,7 @@ def match(options: MatchOptions) -> Match:
 
 
 def _grpc(request: Request, path: bytes) -> bool:
-    kind = request.headers.get(b"content-type")
+    kind = request.get(b"content-type")
     return request.method == b"POST" and kind is not None and GRPC_TYPE.fullmatch(kind) is not None
 
 
@@ -242,7 +242,8 @@ def _field(options: FieldOptions, values: Callable[[Request], Iterable[bytes]]) 
 
 
 def _header(name: bytes) -> Callable[[Request], Iterable[bytes]]:
-    return lambda request: request.headers.all(name)
+    names = Names((name,))
+    return lambda request: [value for _, value in request.lines(names)]
 
 
 def _cookie(name: bytes) -> Callable[[Request], Iterable[bytes]]:

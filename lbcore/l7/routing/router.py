@@ -26,10 +26,10 @@ Traps
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from lbcore.l7.filters.filter import Filter
+from lbcore.l7.filters.filter import Chain, Filter
 from lbcore.l7.message import Request
 from lbcore.l7.pools.pool import Pool
 from lbcore.l7.routing.match import LONGEST_NAME, Match, Test, covers, host_of
@@ -48,6 +48,10 @@ class Route:
     choose: Callable[[Request], Pool | None]
     """The pool for this request; None: the route's filters answer by themselves."""
     filters: tuple[Filter, ...] = ()
+    chain: Chain = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "chain", Chain(self.filters))
 
 
 class Entry(NamedTuple):
@@ -109,7 +113,7 @@ class Router:
     ) -> None:
         if order not in ORDERS:
             raise ValueError(f"order is {order!r}, wanted one of {', '.join(ORDERS)}")
-        self.routes, self.everywhere = tuple(routes), tuple(everywhere)
+        self.routes, self.everywhere = tuple(routes), Chain(everywhere)
         self.path: Final = path
         entries = list(_entries(self.routes))
         if order == "longest":

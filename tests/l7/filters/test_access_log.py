@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcore.l7 import notes
-from lbcore.l7.filters.access_log import SECRET, AccessLog, AccessLogOptions, field
+from lbcore.l7.filters.access_log import SECRET, AccessLog, AccessLogOptions
 from lbcore.l7.filters.line_file import BATCH, LineFile
 from tests.l7.fakes import FakeExchange, request
 
@@ -104,20 +104,6 @@ def test_secrets_are_not_in_it(form):
 def test_fields_of_secrets_cannot_be_asked_for(name):
     with pytest.raises(ValueError, match="must not be a field that holds secrets"):
         AccessLogOptions(headers=(name.title(),))
-
-
-names = st.sampled_from([b"referer", b"user-agent", b"x-referer", b"a"])
-values = st.sampled_from([b"", b"referer: x", b"a", b": ", b"user-agent:"])
-
-
-@given(st.lists(st.tuples(names, values)), names)
-def test_a_field_of_a_block_that_nobody_read_is_the_one_of_the_list(lines, name):
-    block = b"".join(b"%b: %b\r\n" % line for line in lines)
-    unread = request()
-    unread.__init__(b"GET", b"/", b"h", b"http", block, unread.peer)
-    found = field(unread, name)
-    assert unread.unread == block
-    assert found == unread.headers.get(name) == field(unread, name)
 
 
 def test_long_texts_are_cut():

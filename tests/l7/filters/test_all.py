@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jwt
 import msgspec
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from lbcore.l7.field import FRAMING, TOKEN, legal
 from lbcore.l7.filters.filter import Filter
 from lbcore.l7.filters.kinds import FILTERS, KINDS, AnyOptions, make
-from lbcore.l7.message import Headers, Response
+from lbcore.l7.message import Headers, Message, Response, block_of
 from lbcore.l7.target import BadTarget, normal
 from tests.l7.fakes import FakeExchange, request
 
@@ -33,6 +34,65 @@ lines = st.lists(st.tuples(st.sampled_from(NAMES), st.binary(max_size=40).filter
 
 def read(options):
     return make(msgspec.convert(options, AnyOptions))
+
+
+SECRET = "a secret of at least thirty-two bytes"
+KEY = {"algorithm": "HS256", "secret": SECRET}
+BEARER = b"Bearer " + jwt.encode({"sub": "ann", "exp": 4102444800}, SECRET, "HS256").encode()
+MORE = [
+    {"kind": "rate_limit", "rate": 1, "burst": 2, "policy": "so%d"},
+    {"kind": "headers", "request": {"remove": ["accept"], "set": {"te-x": "50%"}, "add": {"vary": "a"}}},
+    {"kind": "security_headers", "override": False, "content_security_policy": "default-src 'self'"},
+    {"kind": "rate_limit", "rate": 1, "burst": 1, "by": "header", "name": "Origin"},
+    {"kind": "jwt", "keys": [KEY], "claims": {"sub": "x-real-ip"}},
+    {"kind": "compress", "minimum": 1},
+    {"kind": "waf"},
+]
+ASKED = st.sampled_from(
+    [(b"authorization", BEARER), (b"accept-encoding", b"gzip"), (b"origin", b"https://a.example.org")]
+)
+SAID = [
+    *NAMES,
+    b"cache-control",
+    b"etag",
+    b"content-security-policy",
+    b"strict-transport-security",
+    b"x-xss-protection",
+    b"referrer-policy",
+]
+answered_lines = st.lists(
+    st.tuples(
+        st.sampled_from(SAID), st.binary(max_size=40).filter(legal) | st.sampled_from([b"frame-ancestors 'self'", b""])
+    ),
+    max_size=8,
+)
+ADDRESSES = ["192.0.2.7", "198.51.100.1", "::ffff:192.0.2.1", "unix:"]
+
+
+@given(
+    st.lists(st.sampled_from([*SAMPLE, *MORE]), max_size=6),
+    st.sampled_from(ADDRESSES),
+    st.sampled_from([b"http", b"https"]),
+    st.tuples(lines, st.lists(ASKED, max_size=3)).map(lambda both: [*both[0], *both[1]]),
+    answered_lines | answered_lines.map(lambda lines: [*lines, (b"content-type", b"text/plain")]),
+)
+def test_fields_that_nobody_read_come_out_as_those_that_are_a_list(chosen, address, scheme, asked, answered):
+    def passed(unread):
+        exchange = FakeExchange(request(b"/x", *asked, address=address, scheme=scheme))
+        answer = Response(200, Headers(answered), b"x")
+        filters = [read(options) for options in chosen]
+        for one in filters:
+            if hasattr(one, "_random"):
+                one._random = lambda size: b"\x5a" * size
+        if unread:
+            exchange.request = request(b"/x", address=address, scheme=scheme)
+            Message.__init__(exchange.request, block_of(asked))
+            answer = Response(200, block_of(answered), b"x")
+        answer = exchange.passes(*filters, answer=answer)
+        notes = [value for key, value in exchange.notes.items() if isinstance(key, str)]
+        return exchange.request.headers, answer.status, answer.headers, answer.body, notes
+
+    assert passed(unread=True) == passed(unread=False)
 
 
 @given(

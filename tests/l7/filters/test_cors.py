@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lbcore.l7.field import legal
 from lbcore.l7.filters.cors import Cors, CorsOptions, add_vary
-from lbcore.l7.message import Headers, Response
+from lbcore.l7.message import Headers, Message, Response
 from tests.l7.fakes import FakeExchange, request
 
 APP = b"https://app.example.org"
@@ -120,12 +120,15 @@ def test_credentials_never_with_anybody_and_all_is_legal(origin, options):
 
 
 def test_vary_is_said_once():
-    headers = Headers([(b"vary", b"Accept"), (b"vary", b"ORIGIN")])
-    add_vary(headers, b"origin", b"cookie")
-    assert headers == [(b"vary", b"Accept, ORIGIN, cookie")]
-    everything = Headers([(b"vary", b"*")])
+    some = Message(b"vary: Accept\r\nvary: ORIGIN\r\n")
+    add_vary(some, b"origin", b"cookie")
+    assert some.headers == [(b"vary", b"Accept, ORIGIN, cookie")]
+    everything = Message(b"vary: *\r\n")
     add_vary(everything, b"origin")
-    assert everything == [(b"vary", b"*")]
+    assert everything.headers == [(b"vary", b"*")]
+    nothing = Message(b"variety: a\r\n")
+    add_vary(nothing, b"origin", b"cookie")
+    assert nothing.headers == [(b"variety", b"a"), (b"vary", b"origin, cookie")]
 
 
 @pytest.mark.parametrize(
