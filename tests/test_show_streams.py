@@ -56,6 +56,7 @@ def test_heat():
 
 
 def test_placement_says_what_it_draws():
+    assert show.placement is show.placement  # no file of the same name comes in between
     picture = show.placement(np.array([[0.5, 0.0], [0.25, 0.25]]))
     assert picture.alt == (
         "Bars of 2 backends, each made of the parts that 2 clients bring. The largest has 75 % of the calls, the "

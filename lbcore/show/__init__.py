@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lbcore.show.packet_inspector import inspector
     from lbcore.show.packet_walk import packet_steps
     from lbcore.show.parts_chart import parts
-    from lbcore.show.placement import placement
+    from lbcore.show.placement_chart import placement
     from lbcore.show.questions import predict, quiz
     from lbcore.show.slots import removal, slots_moved
     from lbcore.show.style import HATCHES, PALETTE, figure, finish
@@ -53,7 +53,7 @@ _WHERE = {
     "lines": "lbcore.show.curves",
     **dict.fromkeys(("Span", "packet"), "lbcore.show.packet_diagram"),
     "parts": "lbcore.show.parts_chart",
-    "placement": "lbcore.show.placement",
+    "placement": "lbcore.show.placement_chart",
     **dict.fromkeys(("predict", "quiz"), "lbcore.show.questions"),
     **dict.fromkeys(("removal", "slots_moved"), "lbcore.show.slots"),
     **dict.fromkeys(("HATCHES", "PALETTE", "figure", "finish"), "lbcore.show.style"),
