@@ -43,6 +43,8 @@ pool = "web"
 [[pool]]
 name = "web"
 backend = [{{ address = "127.0.0.1:{there}" }}]
+[pool.timeouts]  # the backend shares a process with the attack
+connect = 30.0
 """
 
 
@@ -268,7 +270,7 @@ ATTACKS: dict[Callable[[int], Awaitable[None]], Cost] = {
     huge_cookie: Cost(4 * MB, 300),
     cookie_crumbs: Cost(4 * MB, 10_000),
     slow_heads: Cost(8 * MB, 5_000),
-    slow_readers: Cost(20 * MB, 8_000, seen=60),
+    slow_readers: Cost(32 * MB, 20_000, seen=60),  # half a megabyte each: a full buffer, and one read more
     small_chunks: Cost(16 * MB, 30_000, seen=1),
     gzip_bomb: Cost(4 * MB, 200, seen=1),
 }
