@@ -43,6 +43,8 @@ pool = "web"
 [[pool]]
 name = "web"
 backend = [{{ address = "127.0.0.1:{there}" }}]
+[pool.timeouts]  # the backend shares a process with the attack
+connect = 30.0
 """
 
 
@@ -131,7 +133,7 @@ async def pour(port: int, pieces, read: bool = True, pause: float = 0.0) -> byte
             if writer.is_closing() or (listening is not None and listening.done()):
                 break
         if listening is not None:
-            await asyncio.wait({listening}, timeout=5)
+            await asyncio.wait({listening}, timeout=PATIENCE)
         else:
             await asyncio.sleep(1)
     except ConnectionError:
@@ -198,7 +200,8 @@ async def huge_cookie(port: int) -> None:
 async def cookie_crumbs(port: int) -> None:
     """HTTP/2 may cut a cookie into crumbs (RFC 9113 8.2.3), of one byte in the table each: 14,000 in a head."""
     crumbs = hpack.Encoder().encode(GET) + b"\x40\x06cookie\x01a" + b"\xbe" * 14_000
-    await pour(port, [GREETING, *(frames.head(2 * at + 1, crumbs, True, frames.LARGEST) for at in range(50))])
+    heard = await pour(port, [GREETING, *(frames.head(2 * at + 1, crumbs, True, frames.LARGEST) for at in range(200))])
+    assert calm(heard)
 
 
 async def slow_heads(port: int) -> None:
@@ -266,9 +269,9 @@ ATTACKS: dict[Callable[[int], Awaitable[None]], Cost] = {
     settings_unread: Cost(4 * MB, 300),
     many_streams: Cost(40 * MB, 10_000, seen=8 * 128),
     huge_cookie: Cost(4 * MB, 300),
-    cookie_crumbs: Cost(4 * MB, 10_000),
+    cookie_crumbs: Cost(4 * MB, 20_000),
     slow_heads: Cost(8 * MB, 5_000),
-    slow_readers: Cost(20 * MB, 8_000, seen=60),
+    slow_readers: Cost(32 * MB, 20_000, seen=60),  # half a megabyte each: a full buffer, and one read more
     small_chunks: Cost(16 * MB, 30_000, seen=1),
     gzip_bomb: Cost(4 * MB, 200, seen=1),
 }

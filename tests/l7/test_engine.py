@@ -234,6 +234,56 @@ def test_a_client_that_does_not_read_holds_the_backend_back() -> None:
     together(test)
 
 
+@pytest.mark.parametrize("size", [3_000_000, 30_000_000])  # all of it in buffers; and so much that it is timed out
+@pytest.mark.parametrize("close", [True, False])
+def test_a_client_that_takes_nothing_is_let_go(close: bool, size: int) -> None:
+    """Whatever the end of its connection: nothing that waits to be sent keeps it open for ever."""
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size)
+
+    async def test() -> None:
+        async with backend(answering(answer)) as port, proxying(port, limits=QUICK, timeouts=HASTY) as (proxy, front):
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                client.connect(("127.0.0.1", front))
+                client.send(get(close=close))
+                await asyncio.sleep(0.2)
+                assert proxy.clients
+                async with asyncio.timeout(10):
+                    while proxy.clients:
+                        await asyncio.sleep(0.05)
+
+    together(test)
+
+
+def test_a_slow_client_gets_the_last_byte_of_an_answer_that_came_early() -> None:
+    """The answer is over, the request is not, and what is left takes several times as long as a connection lingers."""
+    size, got = 6_000_000, 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size))
+        await writer.drain()
+        await reader.read()
+
+    async def test() -> None:
+        nonlocal got
+        loop, limits = asyncio.get_running_loop(), replace(QUICK, linger=0.2, idle_time=5.0)
+        async with backend(talk) as port, proxying(port, limits=limits) as (proxy, front):
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                client.setblocking(False)
+                await loop.sock_connect(client, ("127.0.0.1", front))
+                await loop.sock_sendall(client, b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n")
+                async with asyncio.timeout(30):
+                    while data := await loop.sock_recv(client, 1 << 16):
+                        got += len(data)
+                        if not proxy.exchanges and got < size:  # the backend is done with, we are not
+                            await asyncio.sleep(0.01)
+
+    together(test)
+    assert got > size
+
+
 # ---- what is refused ----
 
 

@@ -12,6 +12,8 @@ Traps
   the connection just ends. So an abort never writes the last chunk.
 - A request refused in the middle of its body: closing at once would reset the connection, and the client might lose the
   answer with it (RFC 9112, 9.6). So only our half is closed, and what still comes is read for a while and dropped.
+- Closing waits until the client has taken the last byte, for ever if it takes none. So what is closing has a deadline,
+  too; who takes a little now and then gets all of it.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
 
     __slots__ = (
         "_bodiless", "_body_over", "_chunked", "_close", "_gone", "_linger", "_out", "_paused", "_reading", "_served",
-        "deadline", "exchange", "proxy", "transport", "writable",
+        "_taken", "_unsent", "deadline", "exchange", "proxy", "transport", "writable",
     )  # fmt: skip
 
     def __init__(self, proxy: Proxy, peer: Peer | None = None) -> None:
@@ -54,6 +56,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
         self._paused = False
         self._gone = False
         self._linger = False
+        self._unsent, self._taken = 0, 0.0  # once it is closing: bytes left to send, and when there were more
         self._reading = False  # inside feed: an answer that is given at once must not start the next request there
 
     # ---- the connection ----
@@ -92,7 +95,10 @@ class ClientConnection(RequestReader, asyncio.Protocol):
             self.pause_request()
 
     def eof_received(self) -> bool:
-        if self._linger or self.exchange is None:
+        if self._linger:
+            return False
+        if self.exchange is None:
+            self._hang_up()
             return False
         try:
             self.eof()
@@ -112,16 +118,37 @@ class ClientConnection(RequestReader, asyncio.Protocol):
 
     def expired(self) -> None:
         """The deadline has passed without what it was set for."""
-        if self.exchange is None and self.started and not self._linger:
+        if self._linger or self.transport.is_closing():
+            self._still_closing()
+        elif self.exchange is None and self.started:
             self._refuse(408, "the request's head took too long")
         else:
-            self.transport.abort() if self._linger else self.transport.close()
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close, when what is left has been sent."""
+        self.transport.close()
+        self._wait_for_client()
+
+    def _wait_for_client(self) -> None:
+        self._unsent, self._taken = self.transport.get_write_buffer_size(), self.proxy.now
+        self.deadline = self.proxy.now + self.limits.linger
+
+    def _still_closing(self) -> None:
+        """As long as it takes bytes, with pauses no longer than a body's, and a last while once it has them all."""
+        now, unsent = self.proxy.now, self.transport.get_write_buffer_size()
+        if unsent < self._unsent:
+            self._unsent, self._taken = unsent, now
+        elif not unsent or now - self._taken > self.limits.idle_time:
+            self.transport.abort()
+            return
+        self.deadline = now + self.limits.linger
 
     def finish(self) -> None:
         """Take no further request; an idle connection is closed at once."""
         self._close = True
         if self.exchange is None and not self.started:
-            self.transport.close()
+            self._hang_up()
 
     # ---- requests ----
 
@@ -246,15 +273,15 @@ class ClientConnection(RequestReader, asyncio.Protocol):
         if self._gone:
             return
         if self._body_over and not self._kept:
-            self.transport.close()
+            self._hang_up()
             return
         self._linger = True
-        self.deadline = self.proxy.now + self.limits.linger
         self.resume_request()
         if self.transport.can_write_eof():
             self.transport.write_eof()
+            self._wait_for_client()
         else:
-            self.transport.close()
+            self._hang_up()
 
     def abort(self, why: str) -> None:
         self.exchange = None
@@ -262,7 +289,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
             return
         self.flush()
         if self._chunked or not self._close:
-            self.transport.close()  # the end that was promised is missing, so the client knows
+            self._hang_up()  # the end that was promised is missing, so the client knows
         else:
             self.transport.abort()  # the end of the connection would be the end of the body: a reset is not
         self._gone = True
