@@ -194,6 +194,7 @@ def setup() -> dict[str, str]:
         uv("pip", "sync", "-p", PYTHON, LOCK, trouble=not_fetched("the packages that requirements.lock names"))
         project = ("--no-deps", "--no-build-isolation", "-e", ROOT)
         uv("pip", "install", "-q", "-p", PYTHON, *project, trouble="lbcore could not be installed; see above.")
+        run(PYTHON, "-m", "lbcore.warm", env=env, trouble="What needs speed could not be compiled; see above.")
         SETTINGS.parent.mkdir(parents=True, exist_ok=True)
         SETTINGS.write_text(json.dumps(QUIET))
         STAMP.write_text(wanted)

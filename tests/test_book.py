@@ -50,6 +50,9 @@ class Checkout:
         for name in ("book.py", "requirements.lock", "pyproject.toml"):
             shutil.copy(BOOK.parent / name, self.root)
         self.log, self.fail = folder / "log", folder / "fail"
+        (self.root / "lbcore").mkdir()
+        (self.root / "lbcore" / "__init__.py").touch()
+        (self.root / "lbcore" / "warm.py").write_text(f"print('warm up', file=open({str(self.log)!r}, 'a'))")
         tools = folder / "bin"
         tools.mkdir()
         uv = tools / "uv"
@@ -74,7 +77,7 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-EVERYTHING = ["venv -q", "pip sync", "pip install"]
+EVERYTHING = ["venv -q", "pip sync", "pip install", "warm up"]
 
 
 def test_it_parses_on_python_3_6_and_wants_nothing_installed() -> None:

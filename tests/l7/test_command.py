@@ -163,6 +163,28 @@ def test_the_second_signal_does_not_ask(tmp_path: Path) -> None:
                 program.says("has been cut off")
 
 
+def test_a_first_start_says_why_it_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is compiled yet it says so; the second time there is nothing to say."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "compiled"))
+    file = tmp_path / "proxy.toml"
+    with backend("one") as one:
+        file.write_text(text(one))
+        with started(file) as program:
+            assert program.get() == "one"
+            assert "compiling" in program.lines[0]
+        with started(file) as program:
+            assert program.get() == "one"
+            assert "listen" in program.lines[0]
+
+
+def test_what_takes_long_is_said_and_what_does_not_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    with command.said("quick", after=60.0):
+        pass
+    with command.said("slow", after=0.01):
+        time.sleep(0.2)
+    assert capsys.readouterr().out == "slow\n"
+
+
 def test_check_says_what_would_listen_and_opens_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "proxy.toml"
     file.write_text(RIGHT.replace("10.0.0.0/8", "127.0.0.0/8"))

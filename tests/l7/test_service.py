@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import socket
 import ssl
@@ -756,11 +755,12 @@ kind = "cache"
 """
 
     async def test() -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            answer = b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 3\r\n\r\none"
-            one = await stack.enter_async_context(backend(answering(answer, seen)))
+        answer = b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 3\r\n\r\none"
+        async with backend(answering(answer, seen)) as one:
             text = simple(one).replace("[[pool", f"{more}[[pool", 1)
-            service, file = await stack.enter_async_context(serving(tmp_path, text))
+            (tmp_path / "proxy.toml").write_text(text)
+            service, file = Service(tmp_path / "proxy.toml"), tmp_path / "proxy.toml"
+            await service.__aenter__()
             port, over, asked = port_of(service), asyncio.Event(), 0
 
             async def client() -> None:
@@ -787,7 +787,6 @@ kind = "cache"
             counted = list(service.parts.metrics[0].counts.rows.values())
             assert sum(row[0] for row in counted) == asked  # over all reloads
             assert seen.all.count(b"GET /same ") == 1  # stored once, before the first reload
-            stack.pop_all()
             await service.close()
             lines = [line for path in sorted(tmp_path.glob("access.log*")) for line in path.read_text().splitlines()]
             assert len(lines) == asked

@@ -9,7 +9,8 @@ window. An end of one direction is passed on as an end of that direction (shutdo
 other way. A break (RST) is passed on as a break: a client that cannot tell a cut answer from a whole one would keep it.
 
 Traps
-- A side starts paused. What the peer sends before anybody asks stays in the kernel.
+- A side starts paused: what the peer sends before anybody asks stays in the kernel. But uvloop begins to read behind
+  `connection_made`, whatever was said in it, so a first piece and an end may be here before the two are joined.
 - After its end a side is not watched any more: that its peer has vanished is noticed by writing, or by the idle time.
 """
 
@@ -138,12 +139,16 @@ async def relay(client: Side, server: Side, pending: bytes, idle: float) -> Reas
 
 def _join(client: Side, server: Side, pending: bytes) -> None:
     client._other, server._other = server, client
-    if pending:
-        server.transport.write(pending)
-    for side, other in ((client, server), (server, client)):
+    for side, other, before in ((client, server, pending), (server, client, b"")):
+        first, side._early = before + side._early, bytearray()
+        if first and not other.transport.is_closing():
+            other.transport.write(first)
         if side.gone.done():
             other.reset()
         elif side.ended:
             other.finish()
         elif not other.waiting:
             side.transport.resume_reading()
+    if client.ended and server.ended:
+        client.transport.close()
+        server.transport.close()

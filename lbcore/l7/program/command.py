@@ -22,6 +22,7 @@ import asyncio
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from logging.handlers import WatchedFileHandler
@@ -59,7 +60,10 @@ def main(argv: list[str]) -> int:
             return 0
         with logs(file.config.log):
             from lbcore.l7.engine.proxy import run
+            from lbcore.l7.http1 import scan
 
+            with said("compiling for this machine, once: some seconds", after=1.0):
+                scan.load()
             return 0 if run(serve(arguments.config, file)) else REFUSED
     except BadConfig as error:
         print(error, file=sys.stderr)
@@ -125,6 +129,18 @@ async def _reload(reload: Callable[[], Awaitable[str]], again: asyncio.Event) ->
         again.clear()
         why = await reload()
         print(f"not reloaded, all stays as it was:\n{why}" if why else "reloaded", flush=True)
+
+
+@contextmanager
+def said(words: str, after: float) -> Iterator[None]:
+    """Say so, if what is done here takes longer than that many seconds."""
+    timer = threading.Timer(after, print, (words,), {"flush": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager

@@ -59,6 +59,8 @@ class Service:
         """Those that went well."""
         self.refused = ""
         """Why the last reload did not."""
+        self._replaced: list[Parts] = []
+        """Parts of earlier configurations that exchanges under way still use."""
         self._later: set[asyncio.Task[None]] = set()
         self._checker = Checker(tls=tls_of)
         self._reloading = asyncio.Lock()
@@ -128,7 +130,8 @@ class Service:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._checker.close()
         await self.proxy.close()
-        self.parts.close()
+        for parts in (*self._replaced, self.parts):
+            parts.close()
 
     # ---- a new configuration ----
 
@@ -150,6 +153,7 @@ class Service:
         under_way = set(self.proxy.exchanges)
         parts.take_over(old)
         self.file, self.parts = file, parts
+        self._replaced.append(old)
         self.proxy.router, self.proxy.rules = parts.router, new.paths
         for pool in parts.pools.values():
             self._checker.watch(pool)
@@ -210,6 +214,7 @@ class Service:
     async def _close_after(self, old: Parts, under_way: set[Any]) -> None:
         while under_way & self.proxy.exchanges:
             await asyncio.sleep(LOOK)
+        self._replaced.remove(old)
         old.close()
 
     def _soon(self, work: Coroutine[Any, Any, None]) -> None:

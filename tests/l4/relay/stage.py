@@ -13,6 +13,13 @@ from lbcore.l4.relay import Listener, Options, Pool, Relay, Target
 from tests.wire.test_tls_hello import openssl_hello
 
 PATIENCE = 60.0
+LOOPS = {"asyncio": asyncio.new_event_loop}
+with suppress(ImportError):  # uvloop is not everywhere
+    import uvloop
+
+    LOOPS["uvloop"] = uvloop.new_event_loop
+loop_factory = LOOPS["asyncio"]
+"""Makes the event loops that scenes run on."""
 
 
 def play(scene: Callable[..., Awaitable[None]], *arguments: object) -> None:
@@ -26,7 +33,8 @@ def play(scene: Callable[..., Awaitable[None]], *arguments: object) -> None:
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(main())
     assert not faults, faults
 
 

@@ -15,11 +15,20 @@ import pytest
 
 from lbcore.l4.relay import BadOptions, Limits, Listener, Options, Pool, Relay, Route, Target, Timeouts, sockets
 from lbcore.l4.relay.counters import TEXT, Reason
+from lbcore.l4.relay.side import Side
+from lbcore.l4.relay.side import relay as relayed
 from lbcore.wire import proxy_protocol, tls_hello
 from lbcore.wire.proxy_protocol import Header, Inet, encode
+from tests.l4.relay import stage
 from tests.l4.relay.stage import Backend, Program, hello, in_records, play, relay, talk, until, with_extension
 
 MEGABYTE = os.urandom(1 << 20)
+
+
+@pytest.fixture(autouse=True, params=sorted(stage.LOOPS))
+def on_every_loop(request, monkeypatch):
+    """A loop may read before it is asked to, and stop in another order."""
+    monkeypatch.setattr(stage, "loop_factory", stage.LOOPS[request.param])
 
 
 def test_every_reason_has_words():
@@ -66,6 +75,46 @@ def test_an_end_is_passed_on_and_the_other_way_goes_on():
             await until(lambda: said)
             assert said == [MEGABYTE * 4]
             await until(lambda: running.counters.ended[Reason.DONE] == 1)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("word", [b"", b"220 ready\r\n", MEGABYTE[:100_000]])
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_backend_that_speaks_first_and_ends_at_once(word, ends):
+    """All of it arrives, both ends are passed on, and the relay can go: fifty relays, one after the other."""
+
+    async def greets(reader, writer):
+        writer.write(word)
+        writer.write_eof()
+        await reader.read()
+
+    async def scene():
+        async with Backend("greets", greets) as backend:
+            for _ in range(50):
+                async with asyncio.timeout(10), relay(backend) as running:
+                    said = await asyncio.gather(*(talk(running.addresses[0], b"", end=ends) for _ in range(2)))
+                    assert said == [word, word]
+                    assert await running.drain(5) == 0
+                    assert running.counters.ended == {Reason.DONE: 2}
+
+    play(scene)
+
+
+def test_ends_that_came_before_the_two_were_joined():
+    """Nobody will say so again: the relay has to end by itself, not by the idle time."""
+
+    async def scene():
+        sides = []
+        for _ in range(2):
+            ours, theirs = socket.socketpair()
+            with theirs:
+                ours.setblocking(False)
+                theirs.sendall(b"x")
+            _, side = await asyncio.get_running_loop().connect_accepted_socket(lambda: Side(lambda size: None), ours)
+            assert [await side.read(), await side.read()] == [b"x", b""]
+            sides.append(side)
+        assert await asyncio.wait_for(relayed(*sides, b"", 60.0), 10) is Reason.DONE
 
     play(scene)
 
