@@ -71,7 +71,7 @@ def outages(condition: str, *, repeat: int = 2, **how: Any) -> list[Live]:
 def verdicts(condition: str, probes: Mapping[str, ProbeOptions]) -> tuple[int, dict[str, str]]:
     """Of a server in this condition: the status that a client gets, and what a check by each probe says (empty: well).
 
-    The server is alone in its pool, and whatever waits for it waits a fifth of a second.
+    The server is alone in its pool, and whatever waits for it waits half a second.
     """
 
     async def ask() -> tuple[int, dict[str, str]]:
@@ -79,7 +79,7 @@ def verdicts(condition: str, probes: Mapping[str, ProbeOptions]) -> tuple[int, d
         async with started(server):
             await server.fall_ill(condition)
             said = {name: await _check(server.address, probe) for name, probe in probes.items()}
-            alone = pool("one", [server.address], timeouts=TimeoutsOptions(head=0.2))
+            alone = pool("one", [server.address], timeouts=TimeoutsOptions(head=0.5))
             async with front(route("all", alone)) as door:
                 (reply,) = await talk(door, "GET /")
         return reply.status, said
@@ -88,5 +88,5 @@ def verdicts(condition: str, probes: Mapping[str, ProbeOptions]) -> tuple[int, d
 
 
 async def _check(address: Address, probe: ProbeOptions) -> str:
-    health = Health(HealthOptions(probe=probe, timeout=0.2), Random(1), 0.0)
+    health = Health(HealthOptions(probe=probe, timeout=0.5), Random(1), 0.0)
     return await check(Backend(*address), health)

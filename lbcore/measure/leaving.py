@@ -100,7 +100,8 @@ def durations(median: float, spread: float, seed: int = 1) -> Callable[[], str]:
 # ---- a deploy ----
 
 
-async def _take_out(here: Site, server: Mortal, step: Step, brief: float) -> None:
+async def take_out(here: Site, server: Mortal, step: Step, brief: float) -> None:
+    """A server leaves, by one of four ways."""
     if step.startswith("drain"):
         await here.order(server, "drain", seconds=brief if "briefly" in step else WINDOW)
         while not (await here.seen(server))["finished"]:
@@ -116,7 +117,7 @@ def deploy(step: Step, *, rate: float = 150, brief: float = 0.1, more: str = "")
             async with asking(here.door, rate, durations(0.1, 0.6), method="POST") as seen:
                 await asyncio.sleep(0.3)
                 for server in here.servers:
-                    await _take_out(here, server, step, brief)
+                    await take_out(here, server, step, brief)
                     await asyncio.sleep(0.05)  # the new version starts
                     await server.start()
                     await here.order(server, "undrain")
