@@ -130,30 +130,40 @@ def deploy(step: Step, *, rate: float = 150, brief: float = 0.1, more: str = "")
 # ---- how long what is at work goes on ----
 
 
-def ending(moments: Seconds, *, median: float, spread: float, rate: float = 300, warm: float = 2.5) -> Seconds:
+def ending(
+    moments: Seconds, *, median: float, spread: float, rate: float = 400, warm: float = 3.0, rounds: int = 2
+) -> Seconds:
     """Three of four servers are drained at once: the share of their requests that is still at work at these moments.
 
-    float64[moments]; the first moment has to be 0. Nobody is killed before the last moment: who is at work at one would
-    have been, had the window ended there.
+    float64[moments]; the first moment has to be 0. Nobody is killed: who is at work at a moment would have been, had
+    the window ended there. warm: seconds of load before, long enough for long requests to be there.
     """
 
-    async def watching() -> list[int]:
+    async def watching() -> list[list[int]]:
+        counts: list[list[int]] = []
         async with site(4) as here, asking(here.door, rate, durations(median, spread)):
-            await asyncio.sleep(warm)
-            leaving = here.servers[1:]
-            clock = asyncio.get_running_loop().time
-            for server in leaving:
-                await here.order(server, "drain", seconds=WINDOW)
-            began, counts = clock(), []
-            for moment in moments.tolist():
-                await asyncio.sleep(began + moment - clock())
-                counts.append(sum(server.at_work for server in leaving))
+            for _ in range(rounds):
+                await asyncio.sleep(warm)
+                counts.append(await _one_drain(here, here.servers[1:], moments.tolist()))
             for server in here.servers:  # nobody has to wait for the rest
                 await server.stop()
-            return counts
+        return counts
 
-    counts = np.array(aside.run(watching()), np.float64)
+    counts = np.array(aside.run(watching()), np.float64).sum(axis=0)
     return np.asarray(counts / counts[0])
+
+
+async def _one_drain(here: Site, leaving: Sequence[Mortal], moments: Sequence[float]) -> list[int]:
+    """Requests at work at these moments of a drain."""
+    clock, counts = asyncio.get_running_loop().time, []
+    began = clock()
+    await asyncio.gather(*(here.order(server, "drain", seconds=WINDOW) for server in leaving))
+    for moment in moments:
+        await asyncio.sleep(began + moment - clock())
+        counts.append(sum(server.at_work for server in leaving))
+    for server in leaving:
+        await here.order(server, "undrain")
+    return counts
 
 
 # ---- what has no end ----

@@ -130,7 +130,7 @@ async def started(*servers: Mortal) -> AsyncIterator[None]:
 
 
 class Sent(NamedTuple):
-    """One request of a client. moment: seconds of the event loop's clock. status: 0 for a broken connection."""
+    """One request of a client. moment: seconds of the event loop's clock. status: 0 without answer."""
 
     moment: float
     status: int
@@ -146,7 +146,7 @@ async def asking(
 
     async def one() -> None:
         moment, status = clock(), 0
-        with suppress(OSError, EOFError, TimeoutError):
+        with suppress(OSError, EOFError, TimeoutError, smallest.Refused):
             async with asyncio.timeout(PATIENCE):
                 status = (await talk(door, f"{method} {path()}"))[0].status
         seen.append(Sent(moment, status))

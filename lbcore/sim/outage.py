@@ -3,7 +3,7 @@
 Rule of this file: the decisions are the pool's own (`lbcore.l7.pools`); it has no sockets, and its clock is a number.
 
 The model. Requests arrive in a Poisson stream and healthy servers answer at once. At second 0 the first one breaks, for
-good. Checks are under way at random moments before, so the next one begins at some moment of the first interval.
+good, at a random moment between two checks. `before` lets all be well for so long: a retries' budget looks back.
 
 Theory. A check that asks the right thing fails at once if the port is closed, and after its timeout T if nobody
 answers. `fall` failures in a row take the server out, and no two checks overlap, so with an interval I
@@ -81,9 +81,12 @@ def play(
     seconds: float,
     method: str = "GET",
     seen: bool = True,
+    before: float = 0.0,
     seed: int = 0,
 ) -> Outage:
     """The first `seconds` after a break. fault: one of FAULTS. rate: requests a second for the pool. seen: checks fail.
+
+    before: seconds of good health that come first.
 
     ValueError for a fault that there is not, or a rate or time that is not more than 0.
     """
@@ -92,22 +95,29 @@ def play(
     for name, value in (("rate", rate), ("seconds", seconds)):
         if not 0 < value < inf:
             raise ValueError(f"{name} is {value}, wanted a finite number over 0")
-    return _Stage(options, fault, method, seen, seed).play(rate, seconds)
+    return _Stage(options, fault, method, seen, before, seed).play(rate, seconds)
 
 
 def leaks(
-    options: PoolOptions, fault: str, *, rate: float, seconds: float, runs: int = 20, method: str = "GET"
+    fault: str,
+    *,
+    rate: float,
+    seconds: float,
+    runs: int = 20,
+    method: str = "GET",
+    before: float = 0.0,
+    **options: Any,
 ) -> npt.NDArray[np.int64]:
-    """Requests whose clients saw a failure, in each of so many outages: int64[runs]."""
-    played = (play(options, fault, rate=rate, seconds=seconds, method=method, seed=run) for run in range(runs))
-    return np.array([one.failed.size for one in played])
+    """Requests whose clients saw a failure, in each of so many outages: int64[runs]. options: as for `pool_options`."""
+    pool, how = pool_options(**options), {"rate": rate, "seconds": seconds, "method": method, "before": before}
+    return np.array([play(pool, fault, **how, seed=run).failed.size for run in range(runs)])  # type: ignore[arg-type]
 
 
 class _Stage:
     """A pool, an agenda of what happens when, and a clock that is set to each of it in turn."""
 
-    def __init__(self, options: PoolOptions, fault: str, method: str, seen: bool, seed: int) -> None:
-        self.now, self.random = 0.0, Random(seed)
+    def __init__(self, options: PoolOptions, fault: str, method: str, seen: bool, before: float, seed: int) -> None:
+        self.now, self.random, self.breaks = 0.0, Random(seed), before
         self.pool = Pool.build(options, clock=lambda: self.now, random=self.random)
         self.broken = self.pool.backends[0]
         self.result = FAULTS[fault]
@@ -122,21 +132,21 @@ class _Stage:
         self._entries = 0
 
     def play(self, rate: float, seconds: float) -> Outage:
-        arrivals, moment = 0, self.random.expovariate(rate)
-        while moment < seconds:
-            self._at(moment, partial(self._ask, moment, ()))
+        arrivals, moment, end = 0, self.random.expovariate(rate), self.breaks + seconds
+        while moment < end:
+            self._at(moment, partial(self._ask, moment - self.breaks, ()))
             arrivals, moment = arrivals + 1, moment + self.random.expovariate(rate)
         health = self.pool.health(self.broken)
         if health is not None and self.seen:
             self._at(health.next, self._check)
         while self._agenda:
             moment, _, happens = heapq.heappop(self._agenda)
-            if moment > seconds and happens == self._check:
+            if moment > end and happens == self._check:
                 continue  # requests that are under way end, checks would go on for ever
             self.now = moment
             happens()
             if self.window == inf and self.pool.why_not(self.broken):
-                self.window = self.now
+                self.window = self.now - self.breaks
         return Outage(np.sort(np.array(self.failed, np.float64)), self.window, arrivals)
 
     def _at(self, moment: float, happens: Callable[[], None]) -> None:
@@ -151,7 +161,7 @@ class _Stage:
             self.failed.append(sent)
             return
         self.pool.began(backend)
-        if backend is self.broken:
+        if backend is self.broken and self.now >= self.breaks:
             self._at(self.now + self.request_takes, partial(self._fails, sent, (*tried, backend)))
         else:
             self.pool.ended(backend, Result(200, sent=True))
@@ -169,10 +179,11 @@ class _Stage:
         health = self.pool.health(self.broken)
         assert health is not None
         health.begin(self.now)
-        self._at(self.now + self.check_takes, self._checked)
+        ill = self.now >= self.breaks
+        self._at(self.now + self.check_takes * ill, partial(self._checked, "it is broken" if ill else ""))
 
-    def _checked(self) -> None:
+    def _checked(self, why: str) -> None:
         health = self.pool.health(self.broken)
         assert health is not None
-        self.pool.checked(self.broken, "it is broken")
+        self.pool.checked(self.broken, why)
         self._at(max(self.now, health.next), self._check)

@@ -61,9 +61,9 @@ def test_ejection_leaks_a_number_of_requests_whatever_the_rate(consecutive, rate
 
 
 def test_a_hang_leaks_what_is_sent_before_the_first_timeouts():
-    outlier, head = OutlierOptions(consecutive=5), TimeoutsOptions(head=2.0)
-    options = outage.pool_options(outlier=outlier, retry=ONCE, timeouts=head)
-    assert outage.leaks(options, "hangs", rate=40, seconds=20, runs=100).mean() == pytest.approx(5 + 10 * 2, rel=0.05)
+    options = {"outlier": OutlierOptions(consecutive=5), "retry": ONCE, "timeouts": TimeoutsOptions(head=2.0)}
+    leaks = outage.leaks("hangs", rate=40, seconds=20, runs=100, **options)
+    assert leaks.mean() == pytest.approx(5 + 10 * 2, rel=0.05)
 
 
 def test_a_lone_server_is_never_ejected():
@@ -73,8 +73,8 @@ def test_a_lone_server_is_never_ejected():
 
 
 def test_an_ejection_ends_and_real_requests_pay_again():
-    options = outage.pool_options(outlier=OutlierOptions(consecutive=3, ejection=5.0), retry=ONCE)
-    assert outage.leaks(options, "refuses", rate=100, seconds=9, runs=5).tolist() == [6] * 5
+    outlier = OutlierOptions(consecutive=3, ejection=5.0)
+    assert outage.leaks("refuses", rate=100, seconds=9, runs=5, outlier=outlier, retry=ONCE).tolist() == [6] * 5
 
 
 @settings(max_examples=30, deadline=None)
@@ -107,3 +107,21 @@ def test_a_check_that_asks_something_else_never_ends_it():
 def test_what_cannot_be_is_named(wrong, words):
     with pytest.raises(ValueError, match=words):
         outage.play(outage.pool_options(), **{"fault": "refuses", "rate": 1, "seconds": 1} | wrong)
+
+
+@settings(max_examples=20, deadline=None)
+@given(faults, st.floats(0.1, 20), st.integers())
+def test_good_health_before_changes_neither_bounds_nor_counts(fault, before, seed):
+    options = outage.pool_options(health=outage.checks(1.0, 2, 0.5), retry=ONCE, timeouts=HALF)
+    seen = outage.play(options, fault, rate=20, seconds=6, before=before, seed=seed)
+    takes = 0.5 if fault == "hangs" else 0.0
+    assert 1 + takes - 1e-9 <= seen.window <= outage.longest_window(1.0, 2, takes) + 1e-9
+    assert ((seen.failed >= 0) & (seen.failed <= seen.window)).all()
+
+
+def test_a_budget_of_a_fifth_does_not_cover_a_quarter():
+    tight = RetryOptions(attempts=2, budget=0.2, per_second=0.0)
+    options = outage.pool_options(health=outage.checks(5.0, 3), retry=tight)
+    for seed in range(10):
+        seen = outage.play(options, "refuses", rate=100, seconds=20, before=15, seed=seed)
+        assert seen.failed[0] == pytest.approx(8, abs=2)  # 200 retries in ten seconds, at 25 a second
