@@ -119,9 +119,10 @@ def test_good_health_before_changes_neither_bounds_nor_counts(fault, before, see
     assert ((seen.failed >= 0) & (seen.failed <= seen.window)).all()
 
 
-def test_a_budget_of_a_fifth_does_not_cover_a_quarter():
+def test_a_budget_of_a_fifth_does_not_cover_one_of_four_servers():
     tight = RetryOptions(attempts=2, budget=0.2, per_second=0.0)
     options = outage.pool_options(health=outage.checks(5.0, 3), retry=tight)
     for seed in range(10):
         seen = outage.play(options, "refuses", rate=100, seconds=20, before=15, seed=seed)
-        assert seen.failed[0] == pytest.approx(8, abs=2)  # 200 retries in ten seconds, at 25 a second
+        # A second attempt takes a turn, too, so one request of three meets the broken server: 33 a second, of 200.
+        assert seen.failed[0] == pytest.approx(6, abs=1)
