@@ -137,9 +137,9 @@ show.table(rows, ("a failing check takes (s)", "window (s)", "at most (s)", "req
 
 # %% [markdown]
 # Rate times share times window: thousands of requests, with settings that look careful. Is it so? Live: four servers
-# behind the proxy, a hundred requests a second, the first server's process ends. Checks are out after two failures, with
-# four intervals. Each case is run three times, without second attempts. Beside it a model: the same pool, with its
-# clock moved by hand and without sockets, forty times.
+# behind the proxy, a hundred requests a second, and the first server's process ends. Two failed checks put it out; four
+# intervals are tried, each three times, without second attempts. Beside it a model: the same pool, without sockets and
+# with a clock that is moved by hand, forty times each.
 
 # %%
 once, intervals = RetryOptions(attempts=1), [0.1, 0.2, 0.4, 0.8]
@@ -281,10 +281,10 @@ show.table(table, ("the server", "method", *tries), caption="Requests that clien
 
 # %% [markdown]
 # Read the first row from the left. A second attempt hides two thirds of the errors, and not all. Why not? The *budget*:
-# of the last ten seconds' requests a fifth may be retries (and a few more). One of four servers gone takes a quarter, or
-# so it seems. In fact it takes a third: the second attempt takes a turn as well, so the broken server's next turn comes
-# one request sooner. The budget lasts for some seconds. With ejection the need ends after five failures, the budget is
-# hardly touched, and nobody sees anything.
+# of the last ten seconds' requests a fifth may be retries (and a few more). One of four servers gone takes a quarter,
+# or so it seems. In fact it takes a third: the second attempt takes a turn as well, so the broken server's next turn
+# comes one request sooner. The budget lasts for some seconds. With ejection the need ends after five failures, the
+# budget is hardly touched, and nobody sees anything.
 #
 # A refused POST never left, so it is as well off as a GET. One that was sent is not: the last column is what remains,
 # and no proxy can do better. And a hang that is hidden is not free: each of those requests *waited* for its timeout
@@ -344,7 +344,7 @@ assert rest[4] > 1 > rest[10]
 
 # %% [markdown]
 # So the order is: look at what is left; *drain*, that is, nothing new and what runs may end; wait; stop the process;
-# look again. Here is the proxy as an operator has it, by its configuration file:
+# look again. Here is the proxy as an operator has it, by its configuration file (port 0 takes any that is free):
 
 # %%
 print(leaving.configuration([("10.0.0.1", 80), ("10.0.0.2", 80), ("10.0.0.3", 80)]).strip())

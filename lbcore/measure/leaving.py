@@ -156,8 +156,8 @@ def ending(
 async def _one_drain(here: Site, leaving: Sequence[Mortal], moments: Sequence[float]) -> list[int]:
     """Requests at work at these moments of a drain."""
     clock, counts = asyncio.get_running_loop().time, []
-    began = clock()
     await asyncio.gather(*(here.order(server, "drain", seconds=WINDOW) for server in leaving))
+    began = clock()
     for moment in moments:
         await asyncio.sleep(began + moment - clock())
         counts.append(sum(server.at_work for server in leaving))
