@@ -318,7 +318,7 @@ def visits(said):
     numbers = itertools.count(1)
     cache = Cache(CacheOptions(), now=lambda: 10 * time.time())  # its clock runs ten times as fast
     talked = live.talk(
-        *[live.get("/")] * 4, filters=[cache], pause=0.15, answer=lambda head: live.ok(b"v%d" % next(numbers), said)
+        *[live.get("/")] * 4, filters=[cache], pause=0.3, answer=lambda head: live.ok(b"v%d" % next(numbers), said)
     )
     return [answer[-2:] for answer in talked.answers]
 
