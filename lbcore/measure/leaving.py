@@ -131,7 +131,7 @@ def deploy(step: Step, *, rate: float = 150, brief: float = 0.1, more: str = "")
 
 
 def ending(
-    moments: Seconds, *, median: float, spread: float, rate: float = 400, warm: float = 3.0, rounds: int = 2
+    moments: Seconds, *, median: float, spread: float, rate: float = 300, warm: float = 3.0, rounds: int = 2
 ) -> Seconds:
     """Three of four servers are drained at once: the share of their requests that is still at work at these moments.
 
