@@ -6,7 +6,7 @@
 #   minutes: 60
 #   memory_mb: 600
 #   after: [what-each-layer-sees, peeking-without-opening]
-#   lab:
+#   lab: route-and-proxy
 # ---
 
 # %% [markdown]

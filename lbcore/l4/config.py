@@ -186,8 +186,10 @@ class Balancer:
 
     def _tables(self) -> Tables:
         c = self.config
+        alike = flags.AS_KATRAN if c.ring == "katran" else 0
         services = [
-            (words_of(s.address), s.port << 8 | PROTOCOLS[s.protocol], n, flags_of(s)) for n, s in enumerate(c.services)
+            (words_of(s.address), s.port << 8 | PROTOCOLS[s.protocol], n, flags_of(s) | alike)
+            for n, s in enumerate(c.services)
         ]
         anywhere = [(address, 0, n, 0) for address, _, n, _ in services]
         rows = {(a, service): (n, f) for a, service, n, f in [*anywhere, *services]}

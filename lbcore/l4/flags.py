@@ -16,5 +16,7 @@ IGNORE_SOURCE_PORT = 16
 """All connections of a client meet at one backend."""
 QUIC = 32
 """The server id in a QUIC connection id chooses, when there is one."""
+AS_KATRAN = 128
+"""Set by `config` where the ring is Katran's: GUE's checksum is to be Katran's too (see `tunnel.inner_sum`)."""
 ANY_PORT = 64
 """Set by `config` on a service without a port: its flows do not tell destination ports apart."""

@@ -26,7 +26,7 @@ from lbcore.l4.reasons import FORWARDED, NO_ROOM
 from lbcore.l4.tables import Backend, Settings
 from lbcore.wire import checksum, ethernet, ipv4, ipv6
 from lbcore.wire.portable import portable
-from lbcore.wire.seam import View, advance, grow_head, need, set16, set32, u16, view
+from lbcore.wire.seam import View, advance, grow_head, need, set16, set32, u8, u16, view
 from lbcore.wire.words import int64, word64
 
 GRE_LENGTH, GUE_LENGTH = 4, 8
@@ -64,7 +64,7 @@ def encapsulate(context: Any, flow: Flow, service: int, backend: Backend, gatewa
     outer4 = is_ipv4(backend.high, backend.low)
     between = GUE_LENGTH if mode == flags.GUE else GRE_LENGTH if mode == flags.GRE else 0
     header = ipv4.LENGTH if outer4 else ipv6.LENGTH
-    inner = inner_sum(context, flow) if mode == flags.GUE else 0
+    inner = inner_sum(context, flow, service) if mode == flags.GUE else 0
     if not grow_head(context, header + between):
         return NO_ROOM
     p = view(context)
@@ -134,21 +134,24 @@ def udp(p: View, source: int, destination: int, length: int, inner: int, pseudo:
 
 
 @portable
-def inner_sum(context: Any, flow: Flow) -> int:
+def inner_sum(context: Any, flow: Flow, service: int) -> int:
     """What the words of the IP packet add up to (folded), read from its headers alone; -1 if they do not say.
 
     A right IPv4 header adds up to 0xFFFF, which is nothing; so do a TCP or UDP segment and its pseudo-header together.
     What is left is the pseudo-header, taken away, and for IPv6 the header, which has no checksum.
+
+    Katran takes a pseudo-header away from all that it sends: from an ICMP error over IPv4 too, whose checksum covers
+    none (RFC 792), and from UDP without a checksum. Neither sum is right, and a receiver that checks it drops them.
     """
     p = view(context)
     q = advance(p, flow.link)
     if flow.version == 4:
         if not need(q, ipv4.LENGTH):
             return -1
-        if flow.flags & QUOTED:
+        if flow.flags & QUOTED and not service & flags.AS_KATRAN:
             return 0xFFFF
         header = checksum.add(q, 0, ipv4.LENGTH)
-        covered = checksum.add(q, 12, ipv4.LENGTH) + flow.protocol + flow.length - ipv4.LENGTH
+        covered = checksum.add(q, 12, ipv4.LENGTH) + u8(q, 9) + flow.length - ipv4.LENGTH
     else:
         if not need(q, ipv6.LENGTH) or flow.transport - flow.link != ipv6.LENGTH:
             return -1
@@ -156,7 +159,7 @@ def inner_sum(context: Any, flow: Flow) -> int:
         covered = checksum.add(q, 8, ipv6.LENGTH) + flow.protocol + flow.length - (flow.transport - flow.link)
         if flow.flags & QUOTED:
             covered += 58 - flow.protocol
-    if flow.protocol == UDP and not flow.flags & QUOTED:
+    if flow.protocol == UDP and not flow.flags & QUOTED and not service & flags.AS_KATRAN:
         r = advance(p, flow.transport)
         if not need(r, 8) or u16(r, 6) == 0:
             return -1

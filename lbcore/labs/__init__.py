@@ -6,7 +6,7 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["dsr", "loader", "maglev", "nat", "sni", "stateless", "tls_bill", "xdp"]
+__all__ = ["dsr", "loader", "maglev", "nat", "proxy", "sni", "stateless", "tls_bill", "xdp"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,11 +11,27 @@ from typing import Any
 from matplotlib.patches import Rectangle
 
 from lbcore.labs.judge import Verdict
-from lbcore.labs.sandbox import Outcome
+from lbcore.labs.sandbox import SECONDS, Outcome, run
 from lbcore.show.style import BLACK, BLUE, GREEN, VERMILION
 
 DARK = (BLUE, VERMILION, GREEN, BLACK)
 """Colours to write on in white."""
+
+
+def called(
+    function: Any, *calls: tuple[Any, ...], refusals: bool = False, seconds: float = SECONDS
+) -> tuple[list[Outcome], Verdict | None]:
+    """(outcomes, the reason why there is nothing to draw or None). With `refusals` a ValueError can be drawn."""
+    if not callable(function):
+        return [], Verdict("not_a_function", f"Nothing to draw: give the function itself, not {str(function)[:40]}.")
+    outcomes = run(function, calls, seconds=seconds)
+    bad = [one for one in outcomes if one.kind != "answer" and not (refusals and refused(one))]
+    return outcomes, nothing(getattr(function, "__name__", "it"), bad) if bad else None
+
+
+def refused(outcome: Outcome) -> bool:
+    """Whether it is a ValueError."""
+    return outcome.kind == "raised" and outcome.value == "ValueError"
 
 
 def nothing(name: str, outcomes: Sequence[Outcome]) -> Verdict:

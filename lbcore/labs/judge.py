@@ -85,6 +85,7 @@ class Exercise:
     properties: Sequence[Property]
     advice: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # of an exception's class: key, hint
     accepted: Callable[..., str] = lambda *_: "This input has no right answer: raise ValueError."
+    refusals: Mapping[str, str] = field(default_factory=dict)  # of a group that is to be refused: who accepts it
     difference: Callable[[Any, Any], str] = lambda got, wanted: ""  # where two answers part, in words
 
     def expect(self, arguments: tuple[Any, ...]) -> Outcome:
@@ -180,6 +181,8 @@ def diagnose(
     if got.kind == "stub":
         return "stub", f"Not written yet ({got.note})." if got.note else "Not written yet."
     if got.kind == "answer" and wanted.kind == "raised":
+        if case.group in exercise.refusals:
+            return case.group, exercise.refusals[case.group]
         return "accepted", exercise.accepted(*case.arguments)
     if mistake := recognise(exercise, outcomes, rounds, case.group):
         return mistake.key, mistake.hint

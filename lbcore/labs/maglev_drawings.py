@@ -17,8 +17,7 @@ from lbcore import show
 from lbcore.balance.hashes.siphash import key_words, siphash24
 from lbcore.balance.maglev import RECIPES, Maglev
 from lbcore.balance.modulo import Modulo
-from lbcore.labs.drawing import cell, nothing
-from lbcore.labs.sandbox import run
+from lbcore.labs.drawing import called, cell, nothing
 
 POOL = [f"10.0.0.{i}:80" for i in range(1, 6)]
 WALKERS = show.PALETTE[:5]
@@ -79,8 +78,10 @@ def telling(size: int) -> list[str]:
 def show_walk(walk: Any, size: int = 13) -> Any:
     """Every backend's walk: in which of its steps it comes to which slot."""
     pool = telling(size)
-    outcomes = run(walk, [(*hashes(name), size) for name in pool])
-    if len(outcomes) < len(pool) or not all(one.kind == "answer" and numbers(one.value, 2) for one in outcomes):
+    outcomes, reason = called(walk, *((*hashes(name), size) for name in pool))
+    if reason:
+        return reason
+    if not all(numbers(one.value, 2) for one in outcomes):
         return nothing("walk", outcomes)
     fig, axes = show.figure(height=2.6)
     complete = 0
@@ -103,9 +104,11 @@ def show_walk(walk: Any, size: int = 13) -> Any:
 
 def show_populate(populate: Any, size: int = SIZE) -> Any:
     """The table of five real backends, the slots each has, and where some thousand flows go."""
-    outcomes = run(populate, [(*walks(size), size)])
+    outcomes, reason = called(populate, (*walks(size), size))
+    if reason:
+        return reason
     table = outcomes[0].value
-    if outcomes[0].kind != "answer" or not isinstance(table, list) or not 0 < len(table) <= 4 * size:
+    if not isinstance(table, list) or not 0 < len(table) <= 4 * size:
         return nothing("populate", outcomes)
     return shares(table, [1] * len(POOL), f"{len(table)} slots, weights equal")
 
@@ -114,9 +117,11 @@ def show_weighted(populate_weighted: Any, size: int = 101) -> Any:
     """The weighted table of five backends, and how near flows come to the weights."""
     weights = [1, 1, 2, 2, 4]
     offsets, skips = walks(size)
-    outcomes = run(populate_weighted, [(offsets, skips, weights, size)])
+    outcomes, reason = called(populate_weighted, (offsets, skips, weights, size))
+    if reason:
+        return reason
     table = outcomes[0].value
-    if outcomes[0].kind != "answer" or not isinstance(table, list) or not 0 < len(table) <= 4 * size:
+    if not isinstance(table, list) or not 0 < len(table) <= 4 * size:
         return nothing("populate_weighted", outcomes)
     return shares(table, weights, f"{len(table)} slots, weights {', '.join(map(str, weights))}")
 
@@ -161,8 +166,10 @@ def show_disruption(disruption: Any) -> Any:
     calls = []
     for kind in (modulo_table, maglev_table):
         calls += [(kind(pool, size), pool, kind(pool[1:], size), pool[1:]) for size in sizes]
-    outcomes = run(disruption, calls)
-    if len(outcomes) < len(calls) or not all(one.kind == "answer" and numbers(one.value, 2) for one in outcomes):
+    outcomes, reason = called(disruption, *calls)
+    if reason:
+        return reason
+    if not all(numbers(one.value, 2) for one in outcomes):
         return nothing("disruption", outcomes)
     needless = np.array([one.value[1] for one in outcomes]).reshape(2, -1) / sizes * 100
     fig, axes = show.figure(height=3.2)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from lbcore.l4.walk import Site, Stop
-from lbcore.labs.drawing import nothing
+from lbcore.labs.drawing import called, nothing
 from lbcore.labs.judge import Verdict
-from lbcore.labs.sandbox import Outcome, run
 from lbcore.measure.table import Table
 from lbcore.show.packet_walk import Page
 from lbcore.wire import compose
@@ -26,21 +25,13 @@ def shown(value: Any) -> str:
     return f"{value:04x}" if type(value) is int else str(value)[:40]
 
 
-def called(function: Any, *arguments: Any) -> tuple[list[Outcome], Verdict | None]:
-    """(outcomes, the reason why there is nothing to draw or None) of one call."""
-    if not callable(function):
-        return [], Verdict("not_a_function", f"Nothing to draw: give the function itself, not {str(function)[:40]}.")
-    outcomes = run(function, [arguments])
-    return outcomes, None if outcomes[0].kind == "answer" else nothing(function.__name__, outcomes)
-
-
 def show_update(update: Any) -> Table | Verdict:
     """A TCP checksum on its way from one address and port to another, word by word, and the library's beside it."""
     stops = NAT.walk()
     repair = next(one for one in repairs(stops[1].frame, stops[2].frame) if one.layer == "tcp")
     value, rows = repair.start, [("", "", "", f"{repair.start:04x}", f"{repair.start:04x}")]
     for step in repair.steps:
-        outcomes, reason = called(update, value, step.old, step.new)
+        outcomes, reason = called(update, (value, step.old, step.new))
         if reason:
             return reason
         value = outcomes[0].value
@@ -52,7 +43,7 @@ def show_update(update: Any) -> Table | Verdict:
 
 def page(function: Any, frame: bytes, *arguments: Any) -> Page | Verdict:
     """A frame, and what the function made of it."""
-    outcomes, reason = called(function, frame, *arguments)
+    outcomes, reason = called(function, (frame, *arguments))
     if reason:
         return reason
     made = outcomes[0].value
@@ -76,7 +67,7 @@ def show_udp(repair_udp: Any) -> Table | Verdict:
     }
     rows = []
     for kind, (value, words) in kinds.items():
-        outcomes, reason = called(repair_udp, value, words)
+        outcomes, reason = called(repair_udp, (value, words))
         if reason:
             return reason
         told = ", ".join(f"{old:04x} > {new:04x}" for old, new in words)

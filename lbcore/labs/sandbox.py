@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import inspect
 import linecache
 import multiprocessing
 import os
@@ -142,7 +143,7 @@ def refuse_input(prompt: object = "") -> NoReturn:
 
 def attempt(function: Callable[..., Any], arguments: tuple[Any, ...], steps: int, sender: Any) -> Outcome:
     """One call, with a count of its lines."""
-    own = getattr(getattr(function, "__code__", None), "co_filename", "")
+    own = getattr(getattr(inspect.unwrap(function), "__code__", None), "co_filename", "")
     given, left = copy.deepcopy(arguments), steps
     at = ""
 

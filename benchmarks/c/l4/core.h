@@ -42,7 +42,7 @@ enum { DROP = 1, PASS, TX };
 enum { FORWARDED, REPLY, ECHO, NOT_IP, NOT_OURS, TRUNCATED, MALFORMED, OPTIONS, FRAGMENT, TTL, TOO_BIG, NO_BACKEND,
        NO_ROOM, NO_PORT, FAMILY };
 enum { NAT, FULL_NAT, DSR, IPIP, GRE, GUE, MODE = 7 };
-enum { BY_DESTINATION_PORT = 8, IGNORE_SOURCE_PORT = 16, QUIC = 32, ANY_PORT = 64 };
+enum { BY_DESTINATION_PORT = 8, IGNORE_SOURCE_PORT = 16, QUIC = 32, ANY_PORT = 64, AS_KATRAN = 128 };
 enum { GONE, DRAINING, ACTIVE };
 enum { SYN = 1, QUOTED = 2 };
 enum { ICMP = 1, PROTO_IPIP = 4, TCP = 6, UDP = 17, PROTO_IPV6 = 41, PROTO_GRE = 47, ICMP6 = 58 };
@@ -415,16 +415,16 @@ INLINE int answer_echo(CONTEXT *context, const struct flow *flow) {
 INLINE int is_ipv4(const struct address *a) { return !a->high && a->low >> 32 == 0xFFFF; }
 
 /* What the packet adds up to, read from its headers; below 0 if they do not say. */
-INLINE s64 inner_sum(CONTEXT *context, const struct flow *flow) {
+INLINE s64 inner_sum(CONTEXT *context, const struct flow *flow, u32 service) {
     struct cursor p = packet(context), q = advance(p, LINK(flow->link));
     u32 header, covered;
     if (flow->version == 4) {
         if (!need(q, IPV4))
             return -1;
-        if (flow->flags & QUOTED)
+        if (flow->flags & QUOTED && !(service & AS_KATRAN))
             return 0xFFFF;
         header = sum(q.at, IPV4);
-        covered = sum(q.at + 12, 8) + flow->protocol + flow->length - IPV4;
+        covered = sum(q.at + 12, 8) + q.at[9] + flow->length - IPV4;
     } else {
         if (!need(q, IPV6) || flow->transport - flow->link != IPV6)
             return -1;
@@ -433,7 +433,7 @@ INLINE s64 inner_sum(CONTEXT *context, const struct flow *flow) {
         if (flow->flags & QUOTED)
             covered += 58 - flow->protocol;
     }
-    if (flow->protocol == UDP && !(flow->flags & QUOTED)) {
+    if (flow->protocol == UDP && !(flow->flags & QUOTED) && !(service & AS_KATRAN)) {
         struct cursor r = advance(p, FAR(flow->transport));
         if (!need(r, 8) || !get16(r.at + 6))
             return -1;
@@ -448,7 +448,7 @@ INLINE int encapsulate(CONTEXT *context, const struct flow *flow, u32 service, c
     u32 port = service & IGNORE_SOURCE_PORT ? 0 : flow->source_port;
     int outer4 = is_ipv4(&b->address);
     u32 header = outer4 ? IPV4 : IPV6, between = mode == GUE ? 8 : mode == GRE ? 4 : 0;
-    s64 inner = mode == GUE ? inner_sum(context, flow) : 0;
+    s64 inner = mode == GUE ? inner_sum(context, flow, service) : 0;
     if (!grow_head(context, header + between))
         return NO_ROOM;
     struct cursor p = packet(context), old = advance(p, header + between), q = advance(p, link);

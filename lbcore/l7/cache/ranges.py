@@ -5,8 +5,10 @@ Rule of this file: bytes in, slices out. What is no range of bytes is ignored, a
 Theory. `bytes=0-99`, `bytes=100-`, `bytes=-100`, and several of them by commas. One is answered by those bytes and
 Content-Range, several by multipart/byteranges (14.6); none that fits: 416.
 
-Trap. A thousand ranges, each nearly the whole body, make an answer a thousand times its size (RFC 9110, 17.15). So more
-than `MOST` ranges, or ranges that overlap, get the whole body.
+Traps
+- A thousand ranges, each nearly the whole body, make an answer a thousand times its size (RFC 9110, 17.15). So more
+  than `MOST` ranges, or ranges that overlap, get the whole body.
+- The last hundred bytes of an empty body can be had (14.1.2), but no Content-Range could say so: the whole is sent.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ def parse(value: bytes, length: int) -> list[Range] | None:
         if (not first and int(last) == 0) or start >= length:
             continue
         ranges.append((max(0, start), min(end, length)))
-    if not any(parts) or _overlap(ranges):
+    if not any(parts) or (not length and ranges) or _overlap(ranges):
         return None
     return ranges
 

@@ -1,4 +1,4 @@
-"""One request and what becomes of it: through the filters, to a backend, perhaps to a second one, and back.
+"""One request and what becomes of it: through the filters, to a backend and back.
 
 Rule of this file: it knows no wire format and no socket. What it says to the two sides, and hears from them, is in
 `sides`.
@@ -7,7 +7,8 @@ Theory. An exchange goes through few phases, each entered by one method:
 
     begin      the head is there: find the route, collect the body if a filter wants to read it
     _inwards   ask the filters, from the outside to the inside
-    _ask       pick a backend, take or make a connection, send what there is of the request
+    _ask       pick a backend, take or make a connection, send what there is of the request; perhaps more than once:
+               that half is in `attempt`
     response_head ... response_end
                tell the filters, from the inside to the outside; pass the body on
     _finish    count, tell the filters that it is over
@@ -15,15 +16,7 @@ Theory. An exchange goes through few phases, each entered by one method:
 Everything is a call from a socket's callback; a task is made only where something has to be waited for (a new
 connection, a filter that asks a store).
 
-An attempt that fails before the response's head may be followed by another one, if the request can be sent again: what
-was sent of its body is still kept, and the pool allows it. A connection that was idle and breaks before it answers is
-the ordinary race with a backend's idle timeout; that attempt is repeated once on a new connection, for methods that may
-be repeated (RFC 9110, 9.2.2), and does not count against the backend.
-
-Traps
-- Once the head of the response is out there is no way back: what breaks afterwards breaks the client's connection.
-- Late news: a side that was told to cancel reports nothing more, and a task that comes back looks whether it is still
-  wanted (`_turn`).
+Trap. Once the head of the response is out there is no way back: what breaks afterwards breaks the client's connection.
 """
 
 from __future__ import annotations
@@ -32,63 +25,48 @@ from collections.abc import Awaitable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from lbcore.l7.engine.attempt import NONE, Attempts
+from lbcore.l7.engine.transforms import rest, whole
 from lbcore.l7.errors import Malformed
 from lbcore.l7.message import Headers, Request, Response, Transform, text
-from lbcore.l7.pools.pool import Backend, Pool, Result
+from lbcore.l7.pools.pool import Pool, Result
 from lbcore.l7.target import BadTarget, normal
 
 if TYPE_CHECKING:
     from lbcore.l7.engine.proxy import Proxy
-    from lbcore.l7.engine.sides import BackendSide, ClientSide
+    from lbcore.l7.engine.sides import ClientSide
     from lbcore.l7.filters.filter import Filter
 
 REFUSED = frozenset((b"CONNECT", b"TRACE"))
-IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
-NONE = Headers()
-REFUSALS = 5  # of streams that a backend says it did not work on (RFC 9113, 8.7), until they count as failures
-STATUS_OF = {"timeout": 504, "connect timeout": 504}
 
 
-class Exchange:
-    """See the head of this file. The attributes up to `bytes_out` are those that filters see."""
+class Exchange(Attempts):
+    """See the head of this file. The attributes up to `bytes_out` are those that filters see, with `Attempts`'."""
 
     __slots__ = (
-        "__weakref__", "_asked", "_collecting", "_expects", "_filters", "_instead_of_a_pool", "_kept", "_kept_size",
-        "_over", "_passed", "_pool", "_repeatable", "_request_over", "_response_paused", "_side", "_stale", "_target",
-        "_trailers", "_transforms", "_tried", "_turn", "_waits", "attempts", "backend", "bytes_in", "bytes_out",
-        "client", "deadline", "error", "notes", "proxy", "request", "response", "route", "started",
+        "__weakref__", "_collecting", "_filters", "_instead_of_a_pool", "_passed", "_response_paused", "_transforms",
+        "_waits", "bytes_in", "bytes_out", "notes", "route", "started",
     )  # fmt: skip
 
     def __init__(self, proxy: Proxy, client: ClientSide, request: Request) -> None:
-        self.proxy, self.client, self.request = proxy, client, request
-        self.response: Response | None = None
+        super().__init__(proxy, client, request)
         self.notes: dict[Any, Any] = {}
         self.started = monotonic()
-        self.route = self.backend = self.error = ""
-        self.attempts = self.bytes_in = self.bytes_out = 0
-        self.deadline = self._asked = 0.0
+        self.route = ""
+        self.bytes_in = self.bytes_out = 0
         self._filters: tuple[Filter, ...] = ()
         self._passed = 0  # filters whose on_request was called
-        self._pool: Pool | None = None
         self._instead_of_a_pool: Response | None = None
-        self._target: Backend | None = None
-        self._tried: tuple[Backend, ...] = ()
-        self._side: BackendSide | None = None
-        self._kept: list[bytes] | None = None  # of the request's body, to be sent (again)
-        self._kept_size = 0
-        self._repeatable = True  # nothing of the body was sent that is not kept
-        self._trailers = NONE
         self._transforms: Sequence[Transform] = ()
-        self._collecting = self._request_over = self._over = self._stale = self._expects = False
-        self._response_paused = False
+        self._collecting = self._response_paused = False
         self._waits: list[tuple[Any, ...]] | None = None  # news of the backend, while a filter is awaited
-        self._turn = 0  # of the attempt; what belongs to an earlier one comes too late
 
     # ---- inwards ----
 
     def begin(self, *, expects: bool = False) -> None:
         """The request's head is there. expects: its body waits for `100 Continue`."""
         request, self._expects = self.request, expects
+        self._request_over = request.length == 0 and request.protocol is None
         self.proxy.exchanges.add(self)
         router = self.proxy.router
         if refusal := self._refusal():
@@ -130,13 +108,7 @@ class Exchange:
         """Instead of `begin`: past route and filters, straight to this pool. The request is whole."""
         self.proxy.exchanges.add(self)
         self._pool, self._request_over = pool, True
-        self._ask()
-
-    def _continue(self) -> None:
-        """Somebody wants the body: say so to a client that waits for it (RFC 9110, 10.1.1)."""
-        if self._expects:
-            self._expects = False
-            self.client.informational(100, Headers())
+        self._ask(pool)
 
     def _wait_for_body(self) -> None:
         self.deadline = self.proxy.now + self.proxy.limits.idle_time
@@ -157,7 +129,10 @@ class Exchange:
             else:
                 self.proxy.task(self._after(one, said))
             return
-        self._ask()
+        if self._pool is None:
+            self.answer(self._instead_of_a_pool or text(404, "nobody answers here"))
+        else:
+            self._ask(self._pool)
 
     async def _after(self, one: Filter, said: Awaitable[Response | None]) -> None:
         """A filter that had to wait has come to its answer."""
@@ -174,85 +149,6 @@ class Exchange:
             self.answer(answer)
         self.flush()
 
-    # ---- to a backend ----
-
-    def _ask(self) -> None:
-        pool, request = self._pool, self.request
-        if pool is None:
-            self.answer(self._instead_of_a_pool or text(404, "nobody answers here"))
-            return
-        backend = pool.pick(request, self._tried)
-        if backend is None:
-            self._failed("no backend", 503)
-            return
-        self._continue()
-        self._try(pool, backend)
-
-    def _try(self, pool: Pool, backend: Backend) -> None:
-        self.attempts += 1
-        self._turn += 1
-        self._target, self.backend, self._asked = backend, backend.name, monotonic()
-        pool.began(backend)
-        connection = None if self._stale else self.proxy.connections.take(pool, backend)
-        if connection is None:
-            self.deadline = 0.0
-            self.proxy.task(self._connect(pool, backend, self._turn))
-        else:
-            self._send(connection.open(self))
-
-    async def _connect(self, pool: Pool, backend: Backend, turn: int) -> None:
-        connection, why = None, ""
-        try:
-            connection = await self.proxy.connections.connect(pool, backend)
-        except TimeoutError:
-            why = "connect timeout"
-        except ConnectionRefusedError:
-            why = "refused"
-        except OSError as error:
-            why = f"unreachable: {error}"
-        if self._over or turn != self._turn:
-            if connection is not None:
-                connection.close()
-            return
-        if connection is None:
-            self.backend_failed(why)
-        else:
-            self._send(connection.open(self))
-        self.flush()
-
-    def _send(self, side: BackendSide) -> None:
-        request, self._side = self.request, side
-        if request.body is not None:
-            request.length = len(request.body)
-        try:
-            side.send_head(request)
-        except ValueError as error:
-            self.proxy.broken(self, error)
-            side.cancel()
-            self._side = None
-            self._settle(Result(error="proxy"))
-            self.answer(text(500, "the proxy failed"))
-            return
-        if request.body is not None:
-            if request.body:
-                side.send_data(request.body)
-                side.send_end(self._trailers)
-        elif request.length != 0 or request.protocol:
-            for piece in self._kept or ():
-                side.send_data(piece)
-            if self._kept_size > self.proxy.limits.kept:
-                self._repeatable, self._kept = False, None
-            if self._request_over and not request.protocol:
-                side.send_end(self._trailers)
-            self.client.resume_request()
-        self._wait_for_head()
-
-    def _wait_for_head(self) -> None:
-        pool = self._pool
-        if pool is not None:
-            over = self._request_over or self.request.length == 0
-            self.deadline = self.proxy.now + (pool.timeouts.head if over else pool.timeouts.idle)
-
     def request_data(self, data: bytes) -> None:
         """A piece of the request's body came."""
         self.bytes_in += len(data)
@@ -262,18 +158,7 @@ class Exchange:
         if self._collecting:
             self._collect(data)
             return
-        if self._repeatable and self.response is None:
-            self._keep(data)
-            if self._kept_size > self.proxy.limits.kept:
-                if self._side is None:
-                    self.client.pause_request()
-                else:
-                    self._repeatable, self._kept = False, None
-        if self._side is not None:
-            self._side.send_data(data)
-            self._wait_for_head() if self.response is None else self._moved()
-            if not self._side.writable:
-                self.client.pause_request()
+        self._pass_on(data)
 
     def _too_much_or_too_slow(self) -> Malformed | None:
         limits = self.proxy.limits
@@ -283,12 +168,6 @@ class Exchange:
         if late > 0 and self._side is not None and self._side.writable and self.bytes_in < late * limits.rate:
             return Malformed(f"the body comes at less than {limits.rate:g} bytes a second", 408)
         return None
-
-    def _keep(self, data: bytes) -> None:
-        if self._kept is None:
-            self._kept = []
-        self._kept.append(data)
-        self._kept_size += len(data)
 
     def _collect(self, data: bytes) -> None:
         limit = max(one.body_limit for one in self._filters)
@@ -306,31 +185,22 @@ class Exchange:
             self._collecting = False
             self.request.body = b"".join(self._kept or ())
             self._inwards()
-        elif self.request.protocol and self.response is None:
-            return  # the request has ended; the tunnel has not begun
-        elif self._side is not None and (self.request.length != 0 or self.request.protocol):
-            self._side.send_end(trailers)
-            if self.response is None:
-                self._wait_for_head()
+        elif self.request.length != 0 or self.request.protocol:
+            self._pass_end(trailers)
 
     def request_malformed(self, wrong: Malformed) -> None:
         """What followed the request's head can't be read, or is too much."""
-        self.error = self.error or "bad request"
-        self._drop_side("bad request")
-        if self.response is None:
-            self.answer(text(wrong.status, wrong.why))
-        else:
-            self._break_off("bad request")
+        self._give_up("bad request", text(wrong.status, wrong.why))
 
     def out_of_time(self, why: str) -> None:
         """The client, or somebody for it, has set a limit, and it is reached."""
+        self._give_up(why, text(504, f"{why} exceeded"))
+        self.flush()
+
+    def _give_up(self, why: str, answer: Response) -> None:
         self.error = self.error or why
         self._drop_side(why)
-        if self.response is None:
-            self.answer(text(504, f"{why} exceeded"))
-        else:
-            self._break_off(why)
-        self.flush()
+        self.answer(answer) if self.response is None else self._break_off(why)
 
     # ---- from the backend ----
 
@@ -341,17 +211,14 @@ class Exchange:
 
     def response_head(self, response: Response) -> None:
         """The backend answers."""
-        pool, backend, request = self._pool, self._target, self.request
+        pool, backend = self._pool, self._target
         assert pool is not None
         assert backend is not None
-        if response.status >= 500 and self._can_repeat():
-            result = Result(response.status, "", monotonic() - self._asked, sent=True)
-            if pool.again(request, result, self.attempts, tried=(*self._tried, backend)):
-                self._drop_side("", result)
-                self._tried = (*self._tried, backend)
-                self._ask()
-                return
-        pool.mark(request, backend, response)
+        if response.body is not None:
+            self._side = None
+        if response.status >= 500 and self._asks_another(pool, backend, response):
+            return
+        pool.mark(self.request, backend, response)
         self._moved()
         self._outwards(response, self._passed)
 
@@ -403,7 +270,7 @@ class Exchange:
 
     def _send_response(self, response: Response) -> None:
         if response.body is not None and response.transforms:
-            response.body = _whole(response.transforms, response.body)
+            response.body = whole(response.transforms, response.body)
             response.transforms = None
         if response.transforms:
             self._transforms = response.transforms
@@ -439,66 +306,25 @@ class Exchange:
         if self._waits is not None:
             self._waits.append((self.response_end, trailers))
             return
-        for at, one in enumerate(self._transforms):
-            rest = one.finish()
-            for after in self._transforms[at + 1 :]:
-                rest = after.feed(rest)
-            if rest:
-                self.bytes_out += len(rest)
-                self.client.send_data(rest)
+        if self._transforms and (left := rest(self._transforms)):
+            self.bytes_out += len(left)
+            self.client.send_data(left)
         response = self.response
-        self._settle(Result(response.status if response else 0, "", monotonic() - self._asked, sent=True))
+        self._settle(Result(response.status if response else 0, "", monotonic() - self._asked, True))
         self._finish(trailers)
 
     def backend_failed(self, why: str) -> None:
         """No response, or no more of it."""
-        side, self._side = self._side, None
-        if self._waits is not None and self.response is not None:
+        response = self.response
+        if response is None:
+            super().backend_failed(why)
+            return
+        self._side = None
+        if self._waits is not None:
             self._waits.append((self.backend_failed, why))
             return
-        if self.response is not None:
-            self._settle(Result(self.response.status, why, monotonic() - self._asked, sent=True))
-            self._break_off(why)
-            return
-        pool, backend = self._pool, self._target
-        assert pool is not None
-        assert backend is not None
-        refused = why == "refused stream"  # nobody worked on it: whatever the method, it can be sent again
-        result = Result(0, why, monotonic() - self._asked, sent=side is not None and not refused)
-        if refused and self.attempts < REFUSALS and self._can_repeat():
-            self._settle(None)
-            self._try(pool, backend)
-            return
-        raced = side is not None and side.reused and why == "reset" and not self._stale
-        if raced and self._can_repeat() and self.request.method in IDEMPOTENT:
-            self._settle(None)
-            self._stale, self.attempts = True, self.attempts - 1
-            self._try(pool, backend)
-            return
-        self._settle(result)
-        if self._can_repeat() and pool.again(self.request, result, self.attempts, tried=(*self._tried, backend)):
-            self._stale = False
-            self._tried = (*self._tried, backend)
-            self._ask()
-        else:
-            self._failed(why, STATUS_OF.get(why, 502))
-
-    def _can_repeat(self) -> bool:
-        return self._repeatable and self.request.protocol is None
-
-    def _settle(self, result: Result | None) -> None:
-        """The attempt is over; result None: it does not count."""
-        if self._pool is not None and self._target is not None:
-            self._pool.ended(self._target, result or Result(error="stale"))
-            self._target = None
-
-    def _drop_side(self, why: str, result: Result | None = None) -> None:
-        side, self._side = self._side, None
-        self._turn += 1
-        if side is not None:
-            side.cancel()
-        if self._target is not None:
-            self._settle(result or Result(0, why, monotonic() - self._asked, sent=side is not None))
+        self._settle(Result(response.status, why, monotonic() - self._asked, sent=True))
+        self._break_off(why)
 
     # ---- to the client ----
 
@@ -508,10 +334,6 @@ class Exchange:
             return
         self._collecting = False
         self._outwards(response, self._passed)
-
-    def _failed(self, why: str, status: int) -> None:
-        self.error = why
-        self.answer(text(status, {502: "bad gateway", 503: "no backend", 504: "the backend is too slow"}[status]))
 
     def _break_off(self, why: str) -> None:
         """The response has begun and can't be completed."""
@@ -553,10 +375,6 @@ class Exchange:
 
     # ---- patience and pressure ----
 
-    def _moved(self) -> None:
-        pool = self._pool
-        self.deadline = self.proxy.now + (pool.timeouts.idle if pool is not None else self.proxy.limits.idle_time)
-
     def expired(self) -> None:
         """The deadline has passed."""
         if self._over:
@@ -565,23 +383,11 @@ class Exchange:
             self.error = "client too slow"
             self.answer(text(408, "the request's body took too long"))
         elif self.response is None:
-            self._expire_backend()
+            self._expire()
         else:
             self._drop_side("timeout")
             self._break_off("timeout")
         self.flush()
-
-    def _expire_backend(self) -> None:
-        side = self._side
-        if not self._request_over and self.request.length != 0 and (side is None or side.writable):
-            self.error = "client too slow"
-            self._drop_side("client too slow")
-            self.answer(text(408, "the request's body took too long"))
-            return
-        if side is not None:
-            side.cancel()
-        self._turn += 1
-        self.backend_failed("timeout")
 
     def client_ready(self) -> None:
         """The client takes more."""
@@ -590,23 +396,7 @@ class Exchange:
             if self._side is not None:
                 self._side.resume_response()
 
-    def backend_ready(self) -> None:
-        """The backend takes more."""
-        self.client.resume_request()
-
-    def flush(self) -> None:
-        """Whoever reported has no more to report."""
-        if self._side is not None:
-            self._side.flush()
-        self.client.flush()
-
     def fetch(self, request: Request) -> Awaitable[Response]:
         """Ask the route's pool, past all filters; the whole body in memory."""
         assert self._pool is not None
         return self.proxy.fetch(self._pool, request)
-
-
-def _whole(transforms: list[Transform], body: bytes) -> bytes:
-    for one in transforms:
-        body = one.feed(body) + one.finish()
-    return body

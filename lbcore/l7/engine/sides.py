@@ -98,6 +98,7 @@ class BackendSide(Protocol):
 class Carried(Protocol):
     """The exchange, as its two sides see it."""
 
+    __slots__ = ()
     request: Request
 
     def request_data(self, data: bytes) -> None:
@@ -121,7 +122,7 @@ class Carried(Protocol):
         ...
 
     def response_head(self, response: Response) -> None:
-        """The head of the response."""
+        """The head of the response; with a body, it is the whole of it, and nothing follows."""
         ...
 
     def response_data(self, data: bytes) -> None:

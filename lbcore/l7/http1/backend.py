@@ -171,6 +171,12 @@ class BackendConnection(ResponseReader, asyncio.Protocol):
         if self.exchange is not None:
             self.exchange.response_head(response)
 
+    def on_whole(self, response: Response, body: bytes) -> None:
+        exchange, response.body = self.exchange, body
+        self._free()
+        if exchange is not None:
+            exchange.response_head(response)
+
     def on_body(self, data: bytes) -> None:
         if self.exchange is not None:
             self.exchange.response_data(data)
@@ -179,7 +185,14 @@ class BackendConnection(ResponseReader, asyncio.Protocol):
         self._ended = trailers  # not settled yet: more may have come than the response, and that condemns us
 
     def _settle(self, trailers: Headers) -> None:
-        exchange, self.exchange, self._ended = self.exchange, None, None
+        exchange, self._ended = self.exchange, None
+        self._free()
+        if exchange is not None:
+            exchange.response_end(trailers)
+
+    def _free(self) -> None:
+        """The response has come to its end: ready for another request, or of no use any more."""
+        self.exchange = None
         usable = self.framing.keep_alive and self._sent and not self._kept and not self._gone
         if self._paused:
             self.resume_response()
@@ -190,8 +203,6 @@ class BackendConnection(ResponseReader, asyncio.Protocol):
             self._gone = True
             self.transport.close()
             self._give_back(self, False)
-        if exchange is not None:
-            exchange.response_end(trailers)
 
     def pause_response(self) -> None:
         if not self._paused and not self._gone:

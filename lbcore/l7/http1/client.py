@@ -172,9 +172,9 @@ class ClientConnection(RequestReader, asyncio.Protocol):
             self.exchange.request_data(data)
 
     def on_end(self, trailers: Headers) -> None:
-        self._body_over = True
-        if self.exchange is not None:
-            self.exchange.request_end(trailers)
+        known, self._body_over, exchange = self._body_over, True, self.exchange
+        if exchange is not None and (not known or exchange.request.protocol):  # known: by the head there is none
+            exchange.request_end(trailers)
 
     def pause_request(self) -> None:
         if not self._paused and not self._gone:

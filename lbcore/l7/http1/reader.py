@@ -21,12 +21,14 @@ import re
 from collections.abc import Callable
 
 from lbcore.l7.errors import Malformed
-from lbcore.l7.http1.head import LONELY, split
+from lbcore.l7.http1.head import LONELY, TOKEN, split
 from lbcore.l7.http1.scan import Scratch
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers
 
-CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")  # RFC 9112, 7.1
+QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'  # RFC 9110, 5.6.4
+CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;%b(?:=(?:%b|%b))?)*\r\n" % (TOKEN, TOKEN, QUOTED))  # RFC 9112, 7.1
+MAY_BECOME_A_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}(?:;[\t\x20-\x7e\x80-\xff]*)?\r?")
 FORBIDDEN_TRAILERS = frozenset(
     (
         b"authorization", b"cache-control", b"content-encoding", b"content-length", b"content-range", b"content-type",
@@ -161,7 +163,7 @@ class Reader:
     def _chunk_size(self, data: bytes) -> bytes:
         match = CHUNK_SIZE.match(data, 0, self.limits.chunk_line)
         if not match:
-            if len(data) >= self.limits.chunk_line or b"\n" in data or not _may_become_a_size(data):
+            if len(data) >= self.limits.chunk_line or b"\n" in data or not MAY_BECOME_A_SIZE.fullmatch(data):
                 raise Malformed(f"a chunk's size should be hexadecimal digits and CRLF, not {data[:20]!r}")
             self._kept = data
             return b""
@@ -196,7 +198,3 @@ class Reader:
         lines, _ = split(b"\n" + data[: end + 4], 1, 1, self.limits)
         self._end(Headers(line for line in lines if line[0] not in FORBIDDEN_TRAILERS))
         return data[end + 4 :]
-
-
-def _may_become_a_size(data: bytes) -> bool:
-    return CHUNK_SIZE.match(data.rstrip(b"\r") + b"\r\n") is not None

@@ -36,20 +36,11 @@ class RequestReader(Reader):
 
     def _head(self, data: bytes) -> bytes:
         scratch, limits = self.scratch, self.limits
-        if scan.request(data, limits.target, limits.fields, scratch.block, scratch.facts):
-            return self._ordinary(data)
-        if data[:1] == b"\r" and not self._skipped:  # one empty line before a request (RFC 9112, 2.2)
-            if data == b"\r":
-                self._kept = data
-                return b""
-            self._skipped = True
-            return data[2:] if data[1:2] == b"\n" else super()._head(data)
-        return super()._head(data)
-
-    def _ordinary(self, data: bytes) -> bytes:
-        """A head that `scan` has read: what it found, in the form that `_take_head` gives it."""
-        end, block, length, chunked, close, host, host_end, method, target, _, _ = self.scratch.facts.tolist()
-        if end > self.limits.head:
+        facts = scratch.facts
+        if not scan.request(data, limits.target, limits.fields, scratch.block, facts):
+            return self._unusual(data)
+        end, block, length, chunked, close, host, host_end, method, target, _, _ = facts.tolist()
+        if end > limits.head:
             raise self._too_long()
         self.started = True
         framing = self.framing
@@ -61,7 +52,7 @@ class RequestReader(Reader):
                 data[method + 1 : target],
                 data[host:host_end].lower(),
                 self.scheme,
-                self.scratch.taken(block),
+                bytes(scratch.view[:block]),
                 self.peer,
                 "1.1",
                 size,
@@ -73,6 +64,16 @@ class RequestReader(Reader):
         else:
             self._body(size, bool(chunked))
         return data[end:]
+
+    def _unusual(self, data: bytes) -> bytes:
+        """A head that `scan` has not read."""
+        if data[:1] == b"\r" and not self._skipped:  # one empty line before a request (RFC 9112, 2.2)
+            if data == b"\r":
+                self._kept = data
+                return b""
+            self._skipped = True
+            return data[2:] if data[1:2] == b"\n" else super()._head(data)
+        return super()._head(data)
 
     def _begins_well(self, data: bytes) -> None:
         line, found, _ = data.partition(b"\r\n")

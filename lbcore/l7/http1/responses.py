@@ -38,6 +38,13 @@ class ResponseReader(Reader):
     def on_head(self, response: Response) -> None:
         """The head of a response; its body follows."""
 
+    def on_whole(self, response: Response, body: bytes) -> None:
+        """A response that came in one piece, body and all, and nothing after it. Instead of the three calls below."""
+        self.on_head(response)
+        if body:
+            self.on_body(body)
+        self.on_end(NONE)
+
     def on_informational(self, status: int, headers: Headers) -> None:
         """A 1xx other than 101; the response proper follows."""
 
@@ -53,12 +60,12 @@ class ResponseReader(Reader):
         bodiless = self.method == b"HEAD" or status in BODILESS
         until_close = not bodiless and not chunked and size is None
         framing.minor, framing.keep_alive, framing.upgrade = 1, not close and not until_close, b""
-        self.on_head(Response(status, scratch.taken(block), None, size, None, data[13:reason]))
-        if size is not None and not bodiless and len(data) == end + size:  # the whole response at once: most of them
-            if size:
-                self.on_body(data[end:])
-            self._end(NONE)
+        response = Response(status, bytes(scratch.view[:block]), None, size, None, data[13:reason])
+        if size is not None and not bodiless and len(data) == end + size:  # most of them
+            self.waiting = True
+            self.on_whole(response, data[end:])
             return b""
+        self.on_head(response)
         if bodiless:
             self._end(NONE)
         else:

@@ -254,8 +254,5 @@ class Scratch:
     def __init__(self, head: int) -> None:
         self.block: npt.NDArray[np.uint8] = np.empty(2 * head + 64, np.uint8)
         self.facts: npt.NDArray[np.int64] = np.zeros(FACTS, np.int64)
-        self._view = memoryview(self.block.data)
-
-    def taken(self, size: int) -> bytes:
-        """The first bytes of the block."""
-        return bytes(self._view[:size])
+        self.view = memoryview(self.block.data)
+        """Of the block, to take bytes from."""

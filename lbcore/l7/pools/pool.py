@@ -85,6 +85,7 @@ class Pool:
         self.retries: Final = Retries(options.retry)
         self._clock, self._random = clock, random or Random()
         self._most = options.breaker or BreakerOptions()
+        self._spares = options.retry.attempts > 1 or options.hedge is not None
         self._judges = options.outlier is not None or options.breaker is not None
         self._waiting: deque[Callable[[], None]] = deque()
         self._standing = Standing(options, self.backends, self._random, clock())
@@ -128,7 +129,8 @@ class Pool:
             backend = self.backends[number]
         if not tried:
             self.requests += 1
-            self.retries.budget.asked(now)
+            if self._spares:
+                self.retries.budget.asked(now)
         if self._sticky is not None:
             self._sticky.chose(request, backend, now)
         return backend

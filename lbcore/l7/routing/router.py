@@ -123,11 +123,14 @@ class Router:
             else:
                 self._hosts[pattern] = paths
         self._others: Final = _paths([entry for entry in entries if not entry.host])
+        self._named: Final = bool(self._hosts or self._wildcards)
 
     def find(self, request: Request) -> Route | None:
         """The request's route; None if no route fits."""
         path = self.path(request)
-        paths = self._hosts.get(request.authority) or self._by_host(request.authority)
+        paths = self._hosts.get(request.authority) or (
+            self._by_host(request.authority) if self._named else self._others
+        )
         candidates = paths.exact.get(path)
         if candidates is None:
             candidates = paths.under(path)

@@ -13,7 +13,7 @@ import asyncio
 from asyncio import StreamReader, StreamWriter
 from typing import Any
 
-from lbcore.labs.drawing import nothing
+from lbcore.labs.drawing import called, refused
 from lbcore.labs.judge import Verdict
 from lbcore.labs.sandbox import Outcome, run
 from lbcore.measure.table import Table
@@ -30,20 +30,6 @@ VISITS: list[tuple[str | None, int]] = [
     ("shop.example", 0), ("shop.example", 150), ("SHOP.example", 0), ("eu.pay.example", 150), ("pay.example", 0),
     (None, 0),
 ]  # fmt: skip
-
-
-def called(function: Any, *calls: tuple[Any, ...]) -> tuple[list[Outcome], Verdict | None]:
-    """(outcomes, the reason why there is nothing to draw or None). A refusal by ValueError can be drawn."""
-    if not callable(function):
-        return [], Verdict("not_a_function", f"Nothing to draw: give the function itself, not {str(function)[:40]}.")
-    outcomes = run(function, calls)
-    bad = [one for one in outcomes if one.kind != "answer" and not refused(one)]
-    return outcomes, nothing(function.__name__, bad) if bad else None
-
-
-def refused(outcome: Outcome) -> bool:
-    """Whether it is a ValueError."""
-    return outcome.kind == "raised" and outcome.value == "ValueError"
 
 
 def told(outcome: Outcome) -> str:
@@ -65,7 +51,7 @@ def show_missing(missing: Any) -> Table | Verdict:
         "all of it": hello,
         "plain HTTP": b"GET / HTTP/1.1\r\n",
     }
-    outcomes, reason = called(missing, *((data,) for data in streams.values()))
+    outcomes, reason = called(missing, *((data,) for data in streams.values()), refusals=True)
     if reason:
         return reason
     rows = [
@@ -79,7 +65,7 @@ def show_message(message: Any) -> Table | Verdict:
     """A post-quantum hello in records of 500 bytes, as it arrives in segments of 600."""
     stream = records(client_hello(post_quantum=True), 500)
     ends = [*range(600, len(stream), 600), len(stream)]
-    outcomes, reason = called(message, *((stream[:end],) for end in ends))
+    outcomes, reason = called(message, *((stream[:end],) for end in ends), refusals=True)
     if reason:
         return reason
     rows = []
@@ -95,7 +81,7 @@ def show_message(message: Any) -> Table | Verdict:
 def show_server_name(server_name: Any) -> PacketDiagram | Verdict:
     """A hello with its extensions in random order; framed are the bytes that you took for the name."""
     hello = client_hello("www.shop.example", shuffled=True, seed=4)
-    outcomes, reason = called(server_name, (hello,))
+    outcomes, reason = called(server_name, (hello,), refusals=True)
     if reason:
         return reason
     name = outcomes[0].value
@@ -113,7 +99,7 @@ def show_choose(choose: Any) -> Table | Verdict:
     asked = [("shop.example", False), ("a.b.shop.example", False), ("evilshop.example", False), ("shop.example", True)]
     asked += [("public.example", True)]
     every: list[tuple[str | None, bool]] = [*asked, (None, False)]
-    outcomes, reason = called(choose, *((name, ech, routes, "default") for name, ech in every))
+    outcomes, reason = called(choose, *((name, ech, routes, "default") for name, ech in every), refusals=True)
     if reason:
         return reason
     rows = [(name, ech, told(one)) for (name, ech), one in zip(every, outcomes, strict=False)]
@@ -122,7 +108,7 @@ def show_choose(choose: Any) -> Table | Verdict:
 
 def show_route(route: Any) -> Table | Verdict:
     """Python's TLS clients, some with their hello in pieces, through your router on loopback to three sites."""
-    _, reason = called(route, (b"", TABLE, SITES[-1]))
+    _, reason = called(route, (b"", TABLE, SITES[-1]), refusals=True)
     if reason:
         return reason
     rows = aside.run(journeys(route))

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lbcore.labs.drawing import nothing
+from lbcore.labs.drawing import called
 from lbcore.labs.judge import Verdict
-from lbcore.labs.sandbox import Outcome, run
 from lbcore.labs.stateless.affinity import KEYS, NAMES, sign
 from lbcore.labs.stateless.draining import SMALL as BACKENDS
 from lbcore.labs.stateless.storing import SMALL as SCRIPT
@@ -19,15 +18,6 @@ from lbcore.labs.stateless.tokens import KEY, NOW, token
 from lbcore.measure.table import Table
 
 CLIENTS = 300
-
-
-def called(function: Any, *calls: tuple[Any, ...], name: str = "") -> tuple[list[Outcome], Verdict | None]:
-    """(outcomes, the reason why there is nothing to show or None)."""
-    if not callable(function):
-        return [], Verdict("not_a_function", f"Nothing to show: give the function itself, not {str(function)[:40]}.")
-    outcomes = run(function, calls)
-    bad = [one for one in outcomes if one.kind != "answer"]
-    return outcomes, nothing(name or function.__name__, bad) if bad else None
 
 
 def told(value: Any) -> str:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from lbcore.labs.drawing import nothing
+from lbcore.labs.drawing import called, refused
 from lbcore.labs.judge import Verdict
-from lbcore.labs.sandbox import Outcome, run
+from lbcore.labs.sandbox import Outcome
 from lbcore.labs.tls_bill import names, paying, placing
 from lbcore.measure.table import Table
 from lbcore.show.curves import lines
@@ -32,20 +32,6 @@ NEEDED = [
 ]  # fmt: skip
 
 
-def called(function: Any, *calls: tuple[Any, ...]) -> tuple[list[Outcome], Verdict | None]:
-    """(outcomes, the reason why there is nothing to draw or None). A refusal by ValueError can be drawn."""
-    if not callable(function):
-        return [], Verdict("not_a_function", f"Nothing to draw: give the function itself, not {str(function)[:40]}.")
-    outcomes = run(function, calls)
-    bad = [one for one in outcomes if one.kind != "answer" and not refused(one)]
-    return outcomes, nothing(function.__name__, bad) if bad else None
-
-
-def refused(outcome: Outcome) -> bool:
-    """Whether it is a ValueError."""
-    return outcome.kind == "raised" and outcome.value == "ValueError"
-
-
 def told(outcome: Outcome) -> str:
     """An outcome in a word or two."""
     return "refused" if refused(outcome) else str(outcome.value)[:40]
@@ -61,7 +47,7 @@ def show_cpu(cpu: Any) -> Table | Verdict:
         "browsing: 200 new, 800 returning, 40 requests, 30 kB": (200, 800, 40, 30),
         "films: 50 returning, 1 request, 5 MB": (0, 50, 1, 5000),
     }
-    outcomes, reason = called(cpu, *(([mix], full, again, kilobyte, 0) for mix in traffic.values()))
+    outcomes, reason = called(cpu, *(([mix], full, again, kilobyte, 0) for mix in traffic.values()), refusals=True)
     if reason:
         return reason
     rows = [
@@ -74,7 +60,7 @@ def show_cpu(cpu: Any) -> Table | Verdict:
 
 def show_resumed(resumed: Any) -> Table | Verdict:
     """A client's day: your answer, and what OpenSSL does with backends that have these ticket keys."""
-    outcomes, reason = called(resumed, (DAY, KEYS, 3600))
+    outcomes, reason = called(resumed, (DAY, KEYS, 3600), refusals=True)
     if reason:
         return reason
     site = Identity()
@@ -95,7 +81,7 @@ def show_resumed(resumed: Any) -> Table | Verdict:
 
 def show_certificate(certificate: Any) -> Table | Verdict:
     """Names that clients ask for: the certificate that you choose, and what OpenSSL's client says to it."""
-    outcomes, reason = called(certificate, *((name, names.SHOP) for name in ASKED))
+    outcomes, reason = called(certificate, *((name, names.SHOP) for name in ASKED), refusals=True)
     if reason:
         return reason
     sites = [Identity("P-256", *some) for some in names.SHOP]
@@ -123,7 +109,7 @@ def believed(site: Identity, name: str) -> bool:
 
 def show_place(place: Any) -> Table | Verdict:
     """A few sets of needs."""
-    outcomes, reason = called(place, *((needs,) for needs in NEEDED))
+    outcomes, reason = called(place, *((needs,) for needs in NEEDED), refusals=True)
     if reason:
         return reason
     rows = [(", ".join(needs) or "(nothing)", told(one)) for needs, one in zip(NEEDED, outcomes, strict=False)]
@@ -133,7 +119,7 @@ def show_place(place: Any) -> Table | Verdict:
 def show_machines(machines: Any) -> Picture | Verdict:
     """A morning with working tickets and after a restart, and what your machines get through with one missing."""
     full, again, cores, busy = 500_000, 200_000, 4, 50
-    outcomes, reason = called(machines, (MORNING, full, again, cores, busy))
+    outcomes, reason = called(machines, (MORNING, full, again, cores, busy), refusals=True)
     if reason:
         return reason
     count = outcomes[0].value if type(outcomes[0].value) is int else 0

@@ -17,7 +17,6 @@ from lbcore.l7.message import Headers, Response
 from lbcore.l7.secrets import passwords
 from tests.l7.fakes import FakeExchange, request
 from tests.l7.filters.test_all import SAMPLE, lines
-from tests.l7.filters.test_compress import unchunked
 from tests.l7.filters.test_jwt import SECRET, Clock, token
 from tests.l7.live import Seen, answering, backend, get, proxying, say, together
 
@@ -62,7 +61,7 @@ def test_all_in_a_row():
     assert b"root" not in asked
     assert b"authorization" not in asked.lower()
     assert b"content-encoding: gzip" in first
-    assert gzip.decompress(unchunked(first.partition(b"\r\n\r\n")[2])) == PAGE
+    assert gzip.decompress(first.partition(b"\r\n\r\n")[2]) == PAGE
     assert refused.startswith(b"HTTP/1.1 401 ")
     assert [answer[9:12] for answer in more] == [b"200", b"200", b"429"]
     assert b"retry-after: " in more[2]
