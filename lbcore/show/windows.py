@@ -24,11 +24,10 @@ def leaks(
 
     rate: requests a second for the broken server. model: a mean for each interval. live: single runs for each.
     """
-    at, bounds = np.array([0, *intervals]), ((fall - 1) * rate, fall * rate)
-    assert bounds[1] == longest_window(1, fall) * rate
+    at, mean, most = np.array([0, *intervals]), expected_window(1, fall) * rate, longest_window(1, fall) * rate
     fig, ax = figure()
-    ax.plot(at, at * expected_window(1, fall) * rate, marker="", label="theory: rate × share × window")
-    ax.fill_between(at, at * bounds[0], at * bounds[1], alpha=0.15, label="its bounds")
+    ax.plot(at, at * mean, marker="", label="theory: rate × share × window")
+    ax.fill_between(at, at * (2 * mean - most), at * most, alpha=0.15, label="its bounds")
     ax.plot(intervals, model, linestyle="", label="model, mean of many")
     for number, runs in enumerate(zip(*live, strict=True)):
         ax.plot(intervals, runs, "k.", label="_" * number + "live, single runs")
