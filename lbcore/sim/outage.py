@@ -50,6 +50,7 @@ class Outage(NamedTuple):
     window: float
     """When the server was left out; infinity: never."""
     requests: int
+    """All that came, also before the break."""
 
 
 def pool_options(backends: int = 4, **options: Any) -> PoolOptions:
@@ -88,13 +89,15 @@ def play(
 
     before: seconds of good health that come first.
 
-    ValueError for a fault that there is not, or a rate or time that is not more than 0.
+    ValueError for a fault that there is not, or a rate or time that cannot be.
     """
     if fault not in FAULTS:
         raise ValueError(f"fault is {fault!r}, wanted one of: {', '.join(FAULTS)}")
     for name, value in (("rate", rate), ("seconds", seconds)):
         if not 0 < value < inf:
             raise ValueError(f"{name} is {value}, wanted a finite number over 0")
+    if not 0 <= before < inf:
+        raise ValueError(f"before is {before}, wanted seconds, 0 or more")
     return _Stage(options, fault, method, seen, before, seed).play(rate, seconds)
 
 

@@ -102,6 +102,7 @@ def test_a_check_that_asks_something_else_never_ends_it():
         ({"fault": "sulks"}, "fault is 'sulks', wanted one of: refuses"),
         ({"rate": 0}, "rate is 0, wanted a finite number over 0"),
         ({"seconds": inf}, "seconds is inf, wanted"),
+        ({"before": -1}, "before is -1, wanted seconds, 0 or more"),
     ],
 )
 def test_what_cannot_be_is_named(wrong, words):
