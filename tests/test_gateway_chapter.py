@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
 from lbcore import show
+from lbcore.l7.filters.cache import Cache, CacheOptions
 from lbcore.l7.filters.filter import Filter
 from lbcore.l7.filters.rate_limit import RateLimit, RateLimitOptions
 from lbcore.l7.filters.rate_store import Memory
@@ -121,3 +124,20 @@ def test_the_bill_adds_up():
 def test_an_answer_of_ones_own_goes_through_all():
     answer = Response(204, Headers())
     assert Passage(request()).through(answer=answer) is answer
+
+
+def test_a_crowd_is_one_request_when_it_is_collapsed():
+    def slow(head):
+        time.sleep(0.2)
+        return live.ok(b"news\n", b"cache-control: max-age=60")
+
+    alone = live.crowd(20, live.get("/"), answer=slow)
+    together = live.crowd(20, live.get("/"), Cache(CacheOptions()), answer=slow)
+    assert (len(alone.seen), len(together.seen)) == (20, 1)
+    assert {answer.rpartition("\r\n")[2] for answer in (*alone.answers, *together.answers)} == {"news\n"}
+
+
+def test_a_pause_lies_between_visits():
+    began = time.monotonic()
+    assert len(live.talk(live.get("/"), live.get("/"), live.get("/"), pause=0.1).answers) == 3
+    assert time.monotonic() - began >= 0.2

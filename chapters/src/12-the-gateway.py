@@ -22,7 +22,9 @@
 # are *filters*: one concern each, asked on the way in, told on the way out.
 
 # %%
+import itertools
 import sqlite3
+import time
 
 import numpy as np
 
@@ -278,6 +280,56 @@ show.lines(
 # Two readings. For the *backend*, each halving of the misses halves the load, and the curve says what room that
 # takes. For the *gateway* little changes, as we measured: it still talks to every client. "Put a cache in, then the
 # proxy is fast" mixes the two up. A cache of answers that differ for each user has no hits, however large.
+#
+# ### A hundred at once
+#
+# The curve counts requests one after another. A page that many want gets stale for all of them in the same moment, and
+# until the new one is there each of them is a miss: the *thundering herd*. Let a hundred ask at once for something
+# that is not there yet. The origin takes a fifth of a second.
+
+
+# %%
+def slow(head):
+    time.sleep(0.2)
+    return live.ok(b"news\n", b"cache-control: max-age=60")
+
+
+# %% tags=["nbval-ignore-output"]
+caches = {"no cache": [], "each for itself": [Cache(CacheOptions(collapse=0))], "collapsing": [Cache(CacheOptions())]}
+herds = {name: live.crowd(100, live.get("/hot"), *filters, answer=slow) for name, filters in caches.items()}
+reached = {name: len(herd.seen) for name, herd in herds.items()}
+assert reached["no cache"] == 100 and reached["each for itself"] > 30 and reached["collapsing"] == 1
+assert all(answer.endswith("news\n") for herd in herds.values() for answer in herd.answers)
+reached
+
+# %% [markdown]
+# The second row is a cache that is no help in the moment when it matters. With *collapsing* the first one goes and the
+# others wait for what it brings ([RFC 9111, section 4](https://www.rfc-editor.org/rfc/rfc9111#section-4)). It has a
+# trap of its own: if the answer turns out not to be for all, the others have waited for nothing, and to send them on
+# one by one would be worse. Ours sends them on together, and remembers for a while that this key does not collapse.
+#
+# Still somebody waits, a hundred of them. The origin may allow a better way: with `stale-while-revalidate`
+# ([RFC 5861](https://www.rfc-editor.org/rfc/rfc5861)) a stale answer is given at once and a new one fetched behind it.
+# An origin that counts its answers, four visits, each a little later than `max-age`:
+
+
+# %%
+def visits(said):
+    numbers = itertools.count(1)
+    cache = Cache(CacheOptions(), now=lambda: 10 * time.time())  # its clock runs ten times as fast
+    talked = live.talk(
+        *[live.get("/")] * 4, filters=[cache], pause=0.3, answer=lambda head: live.ok(b"v%d" % next(numbers), said)
+    )
+    return [answer[-2:] for answer in talked.answers]
+
+
+plain, behind = visits(b"cache-control: max-age=1"), visits(b"cache-control: max-age=1, stale-while-revalidate=60")
+assert plain == ["v1", "v2", "v3", "v4"] and behind == ["v1", "v1", "v2", "v3"]
+plain, behind
+
+# %% [markdown]
+# In the second row everybody sees the version before, and nobody has waited for the origin but the very first. That is
+# the trade: freshness against waiting, and the origin says how much of it it can bear.
 #
 # ## Whose page is this?
 #
@@ -629,6 +681,7 @@ def post(body):
 # - Most functions cost a few microseconds, less than passing the request on. The exceptions are a signature seen for
 #   the first time and compression at a high level.
 # - A cache helps the backend in the measure of its hit ratio; Zipf says how much room that takes.
+# - What a hundred want at once, a cache should fetch once: collapse, and give what is stale while fetching.
 # - A cache key needs everything that makes another answer. Host first.
 # - A limit is as good as its key, and needs a word for the day its store is gone.
 # - Checking tokens at the edge is the *first* check. Identity fields from clients are dropped, side doors closed.
@@ -682,7 +735,8 @@ def post(body):
 #
 # - [RFC 7519](https://www.rfc-editor.org/rfc/rfc7519) and [RFC 8725](https://www.rfc-editor.org/rfc/rfc8725): JWT, and
 #   how to take them. [RFC 6585](https://www.rfc-editor.org/rfc/rfc6585): 429.
-# - [RFC 9111](https://www.rfc-editor.org/rfc/rfc9111): HTTP caching. [RFC 9112](https://www.rfc-editor.org/rfc/rfc9112):
+# - [RFC 9111](https://www.rfc-editor.org/rfc/rfc9111): HTTP caching;
+#   [RFC 5861](https://www.rfc-editor.org/rfc/rfc5861): stale answers. [RFC 9112](https://www.rfc-editor.org/rfc/rfc9112):
 #   where messages end.
 # - [CVE-2026-2836](https://nvd.nist.gov/vuln/detail/CVE-2026-2836): a cache key without the host.
 # - J. Kettle: [Practical web cache poisoning](https://portswigger.net/research/practical-web-cache-poisoning), and

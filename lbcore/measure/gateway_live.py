@@ -90,13 +90,35 @@ class Talked(NamedTuple):
     seen: list[bytes]
 
 
-def talk(*sent: bytes, filters: Sequence[Filter] = (), answer: Answer = lambda head: ok(b"well\n")) -> Talked:
-    """Each on a connection of its own, one after the other."""
+def talk(
+    *sent: bytes,
+    filters: Sequence[Filter] = (),
+    answer: Answer = lambda head: ok(b"well\n"),
+    pause: float = 0.0,
+) -> Talked:
+    """Each on a connection of its own, one after the other. pause: seconds before each but the first."""
+
+    async def visits(door: tuple[str, int]) -> AsyncIterator[str]:
+        for number, one in enumerate(sent):
+            await asyncio.sleep(pause if number else 0.0)
+            yield await callers.ask(door, one, end=False)
 
     async def scene() -> Talked:
         with origin(answer) as behind:
             async with gateway(behind.port, *filters) as door:
-                answers = [await callers.ask(door, one, end=False) for one in sent]
+                answers = [one async for one in visits(door)]
+            return Talked(answers, behind.seen)
+
+    return aside.run(scene())
+
+
+def crowd(many: int, one: bytes, *filters: Filter, answer: Answer) -> Talked:
+    """So many who send the same at once, each on a connection of its own."""
+
+    async def scene() -> Talked:
+        with origin(answer) as behind:
+            async with gateway(behind.port, *filters) as door:
+                answers = await asyncio.gather(*(callers.ask(door, one, end=False) for _ in range(many)))
             return Talked(answers, behind.seen)
 
     return aside.run(scene())

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lbcore.show.slots import removal, slots_moved
     from lbcore.show.style import HATCHES, PALETTE, figure, finish
     from lbcore.show.verifier_stepper import verifier_steps
+    from lbcore.show.windows import drain_windows, drains, leaks
 
 _WHERE = {
     "table": "lbcore.measure.table",
@@ -57,13 +58,15 @@ _WHERE = {
     **dict.fromkeys(("predict", "quiz"), "lbcore.show.questions"),
     **dict.fromkeys(("removal", "slots_moved"), "lbcore.show.slots"),
     **dict.fromkeys(("HATCHES", "PALETTE", "figure", "finish"), "lbcore.show.style"),
+    **dict.fromkeys(("drain_windows", "drains", "leaks"), "lbcore.show.windows"),
 }
 
 __all__ = [
     "HATCHES", "PALETTE", "Span", "bars", "bill", "bucket", "canary_funnel", "canary_histogram", "canary_shares",
-    "explore", "figure", "finish", "fleet", "frame_bytes", "frame_lanes", "header", "hearsay", "heat",
-    "hello_bytes", "hello_map", "inspector", "lines", "machine_steps", "packet", "packet_steps", "parts",
-    "placement", "predict", "quiz", "removal", "slots_moved", "source", "stacked", "table", "verifier_steps",
+    "drain_windows", "drains", "explore", "figure", "finish", "fleet", "frame_bytes", "frame_lanes", "header",
+    "hearsay", "heat", "hello_bytes", "hello_map", "inspector", "leaks", "lines", "machine_steps", "packet",
+    "packet_steps", "parts", "placement", "predict", "quiz", "removal", "slots_moved", "source", "stacked", "table",
+    "verifier_steps",
 ]  # fmt: skip
 
 

@@ -8,10 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbcore import show
+from lbcore.l7.filters.filter import Filter
 from lbcore.l7.message import Request
 from lbcore.l7.pools.options import StickySourceOptions
 from lbcore.l7.pools.pool import Pool
-from lbcore.measure import chat, counted, double_order, head_reading, pool_sizes, retry_storm, right_pool
+from lbcore.measure import (
+    canary_live,
+    chat,
+    counted,
+    double_order,
+    head_reading,
+    pool_sizes,
+    retry_storm,
+    right_pool,
+    upload,
+)
 
 
 def test_layer_7_is_right_for_every_request_and_layer_4_sticks_to_one_backend() -> None:
@@ -97,3 +108,20 @@ def test_one_request_arrives_without_what_was_its_connections() -> None:
 def test_the_spread_of_a_canary_is_that_of_its_draws() -> None:
     shares = show.canary_shares(0.05, 100, 10_000)
     assert shares.std() == pytest.approx(np.sqrt(0.05 * 0.95 / 100), rel=0.1)
+
+
+def test_a_body_is_passed_on_as_it_comes_unless_somebody_reads_it() -> None:
+    class Reads(Filter):
+        body_limit = 40_000
+
+    assert upload.trial() == (1, 200)
+    assert upload.trial(Reads(), pieces=4) == (4, 200)
+    assert upload.trial(Reads(), pieces=5) == (None, 413)
+
+
+def test_layer_4_gives_a_canary_its_share_of_connections_and_layer_7_of_requests() -> None:
+    lengths = [1] * 30 + [20] * 10
+    connections, requests = canary_live.shares("L4", weight=0.1, lengths=lengths)
+    assert connections == pytest.approx(0.1)
+    assert round(requests * sum(lengths)) in {4 + 19 * n for n in range(5)}  # whole connections
+    assert canary_live.shares("L7", weight=0.1, lengths=lengths)[1] == pytest.approx(0.1, abs=2 / sum(lengths))
