@@ -32,8 +32,8 @@ from msgspec.structs import replace
 from benchmarks.l7_targets import USUAL
 from lbcore.l7.config import document
 from lbcore.l7.engine.proxy import Proxy
-from lbcore.l7.filters import make
 from lbcore.l7.filters.filter import Filter
+from lbcore.l7.filters.kinds import make
 from lbcore.l7.http1 import scan
 from lbcore.l7.http1.backend import BackendConnection
 from lbcore.l7.http1.client import ClientConnection
