@@ -646,8 +646,8 @@ print(f"against the relay {further[1]['relay']:.0f} and {further[48]['relay']:.0
 #    calls.</details>
 # 5. In `windows.progress`, find the smallest connection window (streams: 65,535) with which both other answers arrive.
 #    <details><summary>Solution</summary>
-#    98,303: the 65,535 that the unread stream can hold, and half as much again, for our end gives back what was read when
-#    it is half of a stream's window.</details>
+#    98,303: the 65,535 that the unread stream can hold, and half as much again, for our end gives back what was read
+#    when it is half of a stream's window.</details>
 #
 # ## Interview questions
 #
