@@ -65,7 +65,7 @@ class Shared:
             connection = await asyncio.shield(coming)
             if connection.usable:
                 return Seat(connection)
-            if not connection.streams and not connection.completed:  # it may have served others, and be gone already
+            if not connection.streams:
                 raise ConnectionRefusedError("the backend takes no stream")
         return seat
 
