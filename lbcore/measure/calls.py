@@ -242,7 +242,7 @@ class Service(Filter):
         self._body = grpc.framed(b"x" * size)
         nobody = Pool("nobody", ())
         router = Router([Route("all", lambda request: True, lambda request: nobody, (self,))])
-        self.proxy = Proxy(router, Limits(requests=calls, linger=0.1), http2=Http2Limits(streams=streams, patience=1e6))
+        self.proxy = Proxy(router, Limits(requests=calls, linger=0.1, http2=Http2Limits(streams=streams, patience=1e6)))
 
     def on_request(self, exchange: Exchange) -> Any:
         self.now += 1

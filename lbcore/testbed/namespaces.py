@@ -18,7 +18,9 @@ Traps
 - A notebook's sys.stdout sends to the kernel's port on 127.0.0.1, which in there is another 127.0.0.1, and waits
   for ever. A function prints to descriptor 1 instead, which the kernel reads and shows under the cell.
 - A lock that another thread held at the fork stays locked in the child: a function should not use what other threads
-  of the parent are using at that moment. Every wait here has a timeout.
+  of the parent are using at that moment. Every wait here has a timeout. The C library is such a thing: to find a
+  function in it takes the loader's lock, so they are found before the first fork. And a child asks to die with its
+  parent before all else, and once more when it has entered its namespaces, for new credentials undo the first time.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar
 
@@ -140,6 +143,7 @@ class Launcher:
     """Starts tasks, and ends those that are left when it is closed."""
 
     def __init__(self) -> None:
+        _ = _libc().prctl, _libc().unshare, _libc().setns
         self._thread = ThreadPoolExecutor(1, "launcher", signal.pthread_sigmask, (signal.SIG_BLOCK, SIGNALS))
         self._tasks: set[Task[Any]] = set()
         self._closed = False
@@ -225,6 +229,7 @@ def _keep(space: Space, channel: socket.socket, body: Callable[[], Any], parent:
     """The keeper: starts process 1, waits for its end, or for the sign to end it. SIGNALS are blocked on entry."""
     code = 1
     try:
+        _die_with_parent()
         os.setsid()  # Ctrl-C in a terminal is for the parent, which then ends us
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         space.enter()
@@ -341,6 +346,7 @@ def _raise(error: BaseException) -> NoReturn:
     raise error
 
 
+@cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 

@@ -195,20 +195,30 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     (folder / "key.pem").write_bytes(issued.private_key_pem.bytes())
     sites = Site("first"), Site("second")
     with serving(*sites):
-        plain, tls = free_ports(2)
-        text = CONFIG.format(plain=plain, tls=tls, folder=folder, first=sites[0].port, second=sites[1].port)
-        (folder / "proxy.toml").write_text(text)
-        process = subprocess.Popen([sys.executable, "-m", "lbcore", "proxy", str(folder / "proxy.toml")])
+        plain, tls, process = started(folder, *sites)
         try:
-            for port in (plain, tls):
-                wait_for(port, process)
             yield Stage(f"http://127.0.0.1:{plain}", f"https://127.0.0.1:{tls}", sites, folder / "log")
         finally:
             process.terminate()
             assert process.wait(PATIENCE) == 0
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def started(folder: Path, first: Site, second: Site) -> tuple[int, int, subprocess.Popen[bytes]]:
+    """The proxy and its ports. It has to be told them beforehand, so somebody else may take one first: then others."""
+    for _ in range(5):
+        plain, tls = free_ports(2)
+        text = CONFIG.format(plain=plain, tls=tls, folder=folder, first=first.port, second=second.port)
+        (folder / "proxy.toml").write_text(text)
+        process = subprocess.Popen([sys.executable, "-m", "lbcore", "proxy", str(folder / "proxy.toml")])
+        if all(listens(port, process) for port in (plain, tls)):
+            return plain, tls, process
+        process.kill()
+        process.wait()
+    pytest.fail("the proxy does not listen: its last words are above", pytrace=False)
+
+
+def listens(port: int, process: subprocess.Popen[bytes]) -> bool:
+    """Does it, before it ends?"""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until and process.poll() is None:
         try:
@@ -216,8 +226,8 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
         except OSError:
             time.sleep(0.1)
         else:
-            return
-    pytest.fail(f"the proxy does not listen on {port}: {process.poll()}", pytrace=False)
+            return process.poll() is None
+    return False
 
 
 @contextmanager

@@ -26,7 +26,6 @@ from lbcore.l7.front.arrivals import Arrival, Client
 from lbcore.l7.front.tls import Terminator
 from lbcore.l7.http1 import scan
 from lbcore.l7.http1.scan import Scratch
-from lbcore.l7.http2.limits import Http2Limits
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Peer, Request, Response
 from lbcore.l7.pools.pool import Pool
@@ -43,11 +42,8 @@ TICK = 0.1  # seconds between two looks at the deadlines
 class Proxy:
     """One proxy, on one event loop. `async with Proxy(router) as proxy: await proxy.listen("127.0.0.1", 8080)`."""
 
-    def __init__(
-        self, router: Router, limits: Limits | None = None, rules: Rules = STRICT, http2: Http2Limits | None = None
-    ) -> None:
+    def __init__(self, router: Router, limits: Limits | None = None, rules: Rules = STRICT) -> None:
         self.router, self.limits, self.rules = router, limits or Limits(), rules
-        self.http2 = http2 or Http2Limits()
         self.clients: set[Client] = set()
         self.exchanges: set[Exchange] = set()
         self.scratch = Scratch(self.limits.head)

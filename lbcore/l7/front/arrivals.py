@@ -48,7 +48,7 @@ class Arrival(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         tls: Any = transport.get_extra_info("ssl_object")
         if tls is not None:
-            self._become(self._http2() if tls.selected_alpn_protocol() == "h2" else Http1(self.proxy))
+            self._become(Http2(self.proxy) if tls.selected_alpn_protocol() == "h2" else Http1(self.proxy))
             return
         self.deadline = self.proxy.now + self.proxy.limits.head_time
         self.proxy.clients.add(self)
@@ -58,7 +58,7 @@ class Arrival(asyncio.Protocol):
         if data[:3] != b"PRI"[: len(data)]:
             self._become(Http1(self.proxy), data)
         elif len(data) >= 3:
-            self._become(self._http2(), data)
+            self._become(Http2(self.proxy), data)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.proxy.clients.discard(self)
@@ -68,9 +68,6 @@ class Arrival(asyncio.Protocol):
 
     def finish(self) -> None:
         self.transport.close()
-
-    def _http2(self) -> Http2:
-        return Http2(self.proxy, own=self.proxy.http2)
 
     def _become(self, protocol: Http1 | Http2, data: bytes = b"") -> None:
         self.proxy.clients.discard(self)
