@@ -237,13 +237,14 @@ def _keep(space: Space, channel: socket.socket, body: Callable[[], Any], parent:
         if os.getppid() != parent:
             os._exit(1)  # it died before we could ask to be told
         unshare(CLONE_NEWPID)
-        waiting, go = os.pipe()
+        ours, its = socket.socketpair()
         first = os.fork()
         if first == 0:
-            os.close(go)
-            _work(channel, body, waiting)
+            ours.close()
+            _work(channel, body, its)
         channel.close()
-        os.write(go, b"!")
+        its.close()
+        ours.sendall(ours.recv(1))  # whoever gets this back has asked to be told of our death, and we live
         while True:
             if signal.sigwait({signal.SIGTERM, signal.SIGCHLD}) == signal.SIGTERM:
                 os.kill(first, signal.SIGKILL)
@@ -257,12 +258,13 @@ def _keep(space: Space, channel: socket.socket, body: Callable[[], Any], parent:
         os._exit(code)
 
 
-def _work(channel: socket.socket, body: Callable[[], Any], waiting: int) -> NoReturn:
+def _work(channel: socket.socket, body: Callable[[], Any], keeper: socket.socket) -> NoReturn:
     """Process 1 of its PID namespace: the function itself."""
     code = 1
     try:
         _die_with_parent()
-        if os.read(waiting, 1):  # nothing: the keeper died before we could ask to be told
+        keeper.sendall(b"?")
+        if keeper.recv(1):  # nothing: the keeper died before we could ask to be told
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             with open(1, "w", 1, closefd=False) as sys.stdout, open(2, "w", 1, closefd=False) as sys.stderr:
