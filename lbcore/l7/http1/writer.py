@@ -96,7 +96,7 @@ def last_chunk(trailers: Headers) -> bytes:
 def _whole(lines: list[bytes]) -> bytes:
     head = b"".join(lines)
     count = len(lines)
-    if head.count(b"\n") != count or head.count(b"\r") != count or b"\0" in head:
-        bad = next(line for line in lines if line.count(b"\n") != 1 or line.count(b"\r") != 1 or b"\0" in line)
+    if head.count(b"\n") != count or head.count(b"\r") != count or 0 in head:
+        bad = next(line for line in lines if line.count(b"\n") != 1 or line.count(b"\r") != 1 or 0 in line)
         raise ValueError(f"{bad[:60]!r}: CR, LF or NUL inside a field")
     return head

@@ -277,7 +277,7 @@ def trailer_lines(trailers: Headers) -> list[Line]:
 def _checked(lines: list[Line]) -> list[Line]:
     """Whatever filters did: ValueError for a line that another reader takes for two."""
     values = b" ".join([value for _, value in lines])
-    if b"\n" in values or b"\r" in values or b"\0" in values:
+    if b"\n" in values or b"\r" in values or 0 in values:
         name, value = next(line for line in lines if BROKEN.search(line[1]))
         raise ValueError(f"{name!r} is {value[:60]!r}: CR, LF or NUL inside a field")
     return lines
