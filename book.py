@@ -72,7 +72,7 @@ PIP_TO_UV = {  # pip's option: uv's variable, and what stands between several va
 QUIET = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 
 NOTEBOOKS = ["chapters", "labs/solutions", "--nbval", "--nbval-current-env", "--nbval-cell-timeout=60"]
-NOTEBOOKS += ["--nbval-sanitize-with=tests/nbval_sanitize.cfg"]
+NOTEBOOKS += ["--nbval-sanitize-with=tests/nbval_sanitize.cfg", "-p", "tests.nbval_kernels"]
 CHECKS = [  # what, arguments of pytest, what changes in the environment
     ("tests", ["tests"], {}),
     ("notebooks, own tier", NOTEBOOKS, {}),

@@ -8,6 +8,7 @@ import re
 import struct
 import subprocess
 import sys
+import tempfile
 import zlib
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 
 from lbcore import show
 from lbcore.measure import clock, histogram
+from lbcore.notebooks.build import kernel_config
 from lbcore.show import style, twin
 
 
@@ -556,7 +558,8 @@ def test_a_saved_page_without_widgets_is_whole_and_strictly_comparable(tmp_path,
     monkeypatch.setenv("PYTHONPATH", root)
     cells = [nbformat.v4.new_code_cell(source) for source in PAGE.split("\n---\n")]
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "x"}})
-    nbclient.NotebookClient(notebook, timeout=60).execute()
+    with tempfile.TemporaryDirectory(prefix="show-") as scratch:
+        nbclient.NotebookClient(notebook, timeout=60, config=kernel_config(Path(scratch))).execute()
     for cell in notebook.cells:
         assert cell.outputs
         for output in cell.outputs:
@@ -573,6 +576,8 @@ def test_a_saved_page_without_widgets_is_whole_and_strictly_comparable(tmp_path,
         "-q",
         "-p",
         "no:cacheprovider",
+        "-p",
+        "tests.nbval_kernels",
         "--nbval",
         "--nbval-current-env",
         str(path),

@@ -14,9 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from jupyter_client.manager import KernelManager
 
-from tests import needs
+from tests import nbval_kernels, needs
 from tests.testbed import leftovers
 
 pytestmark = [needs.linux(), needs.tier(1)]
@@ -167,10 +166,10 @@ with Topology() as net:
 """
 
 
-def test_a_kernel_interrupt_ends_the_cell_and_the_network_and_nothing_else():
+def test_a_kernel_interrupt_ends_the_cell_and_the_network_and_nothing_else(tmp_path):
     """Also: what a function prints in a host is shown under the cell."""
     mark, printed = os.urandom(8).hex(), []
-    manager = KernelManager()
+    manager = nbval_kernels.manager()
     environment = {**os.environ, leftovers.MARK: mark, "PYTHONPATH": str(ROOT)}
     environment.pop("PYTEST_CURRENT_TEST")  # a kernel that sees it does not read its descriptors 1 and 2
     manager.start_kernel(env=environment)
