@@ -4,8 +4,10 @@ Rule of this file: the same batches of the same packets, over the same tables.
 
 Theory. A flow that was seen before is what a balancer mostly sees: parse, look the virtual address up, look the flow
 up, rewrite. What that costs depends on where the flow's entry is: two thousand flows stay in the processor's cache, a
-hundred thousand do not. A packet changes on its way, so every batch is a fresh copy, and what copying costs is taken
-off within each round.
+hundred thousand do not, and then looking ahead (`lbcore.l4.ahead`) is worth more than any instruction. So there are two
+twins: one looks ahead where lbcore does, which compares the compilers, and one never does, as it would stand in a first
+version in C. A packet changes on its way, so every batch is a fresh copy, and what copying costs is taken off within
+each round.
 
 Where the time goes (perf, DSR over IPv4, two thousand flows). A third is waiting: for the flow's row and for its
 backend's, and for the processor's wrong guesses at which of eight tags it is. C waits for the same. The rest is
@@ -35,9 +37,10 @@ rows. The packet's cell as a local variable, which LLVM keeps in registers: it s
 stack, 2 % more instructions in tunnels and NAT. clang without folding of branches into selects gains 2 to 6 %, tuned
 for znver3 up to 9 %, most in DSR; numba's own switches (optimisation level, vectorisers, processor, features)
 nothing. The twin compiled for one mode alone: 3 to 9 % by clang, nothing by gcc; not done here, for each combination of
-modes would be compiled anew. Not tried: fetching the rows of a batch ahead, which both would have to do. Kept: an outer
-IPv4 header whose sum is made of its fields; summed from its bytes, it waited for the bytes to be written, an eighth of
-all time in IPIP.
+modes would be compiled anew. Asking in a second step, once a flow's row is there, for the row of its way back: NAT with
+a hundred thousand flows gains another fifth by it, and everybody pays for a third parse. Kept: an outer IPv4 header
+whose sum is made of its fields; summed from its bytes, it waited for the bytes to be written, an eighth of all time in
+IPIP. A search that begins at the row which the hash names (`flow_table`), and mostly ends there.
 
 Trap. The packets of a batch lie one after another, as a driver's do, and come from the cache's next level by
 themselves; flows come in random order, and their entries do not.
@@ -69,7 +72,7 @@ FLOWS = {2_000: 1 << 12, 100_000: 1 << 18}
 BATCH = 2000
 """Packets that are handled by one call: so many that the way from Python into compiled code says nothing."""
 WIDTH = 160
-COPY, C, LBCORE = "copying", "C", "lbcore"
+COPY, C, PLAIN_C, LBCORE = "copying", "C", "C that does not look ahead", "lbcore"
 
 
 class Row(NamedTuple):
@@ -85,11 +88,10 @@ class Row(NamedTuple):
         samples = self.times.samples
         return median(one - copy for one, copy in zip(samples[name], samples[COPY], strict=True))
 
-    @property
-    def speed(self) -> float:
-        """lbcore's speed in C's: above 1 it is the faster one."""
+    def speed(self, name: str) -> float:
+        """lbcore's speed in another one's: above 1 it is the faster one."""
         samples = self.times.samples
-        rounds = zip(samples[LBCORE], samples[C], samples[COPY], strict=True)
+        rounds = zip(samples[LBCORE], samples[name], samples[COPY], strict=True)
         return median((theirs - copy) / (ours - copy) for ours, theirs, copy in rounds)
 
 
@@ -151,7 +153,13 @@ def measure(rounds: int, seconds: float) -> list[Row]:
                 block, length = packets(version, flows)
                 balancer.tables.clock[0] = time.monotonic_ns()
                 cell, t = new_cell(), balancer.tables
-                ways = {C: theirs.forward_batch, LBCORE: lambda *a, c=cell, t=t: forward_batch(c, *a, t), COPY: nothing}
+                plain = ForwarderInC(balancer, looks_ahead=False)
+                ways = {
+                    C: theirs.forward_batch,
+                    PLAIN_C: plain.forward_batch,
+                    LBCORE: lambda *a, c=cell, t=t: forward_batch(c, *a, t),
+                    COPY: nothing,
+                }
                 calls = {name: stream(forward, block, length) for name, forward in ways.items()}
                 for _ in range(3 * len(block) // BATCH):
                     calls[LBCORE]()
@@ -167,10 +175,12 @@ def tables(rows: list[Row]) -> list[Table]:
 
     def line(row: Row) -> tuple[object, ...]:
         million = 1e3 / row.net(LBCORE)
-        costs = f"{row.net(C):.1f}", f"{row.net(LBCORE):.1f}", f"{million:.1f}", f"{row.speed:.2f}"
-        return (row.mode, f"IPv{row.version}", f"{row.flows:,}", *costs)
+        costs = *(f"{row.net(name):.1f}" for name in (PLAIN_C, C, LBCORE)), f"{million:.1f}"
+        speeds = f"{row.speed(C):.2f}", f"{row.speed(PLAIN_C):.2f}"
+        return (row.mode, f"IPv{row.version}", f"{row.flows:,}", *costs, *speeds)
 
-    columns = ("mode", "packets", "flows", "C, ns", "lbcore, ns", "lbcore, million a second", "lbcore's speed in C's")
+    columns = ("mode", "packets", "flows", "C as it is, ns", "C looking ahead, ns", "lbcore, ns", "million a second",
+               "in C's speed", "in that of C as it is")  # fmt: skip
     caption = f"CPU time of a packet in batches of {BATCH}, without copying it, {facts_line()}"
     way = 8 * 6
     sizes = (

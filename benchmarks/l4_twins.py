@@ -23,7 +23,7 @@ import numpy as np
 
 from lbcore.ebpf import elf, kernel
 from lbcore.ebpf.object import Object
-from lbcore.l4 import xdp
+from lbcore.l4 import ahead, xdp
 from lbcore.l4.config import Balancer, Config
 from lbcore.l4.forwarder import HEADROOM
 from lbcore.l4.xdp import FAMILIES, family_of
@@ -69,10 +69,15 @@ def words_of(balancer: Balancer, settings: Any) -> list[int]:
 
 
 class ForwarderInC:
-    """What `Forwarder` is, by the twin: over the tables of a balancer of its own, or of one that is given."""
+    """What `Forwarder` is, by the twin: over the tables of a balancer of its own, or of one that is given.
 
-    def __init__(self, config: Config | Balancer) -> None:
+    looks_ahead: where `Forwarder` does; False: never.
+    """
+
+    def __init__(self, config: Config | Balancer, *, looks_ahead: bool = True) -> None:
         self.balancer = config if isinstance(config, Balancer) else Balancer(config)
+        lead = ahead.LEAD if looks_ahead and ahead.is_worth_it(self.balancer.tables) else 0
+        self._lead = ctypes.c_int64(lead)
         self._settings = np.array(self.balancer.tables.settings, np.uint64)
         self._tables = np.array(words_of(self.balancer, self._settings), np.uint64)
         self._run = library().forward_batch
@@ -81,7 +86,7 @@ class ForwarderInC:
         """As `forwarder.forward_batch`, over these tables."""
         n, width = (ctypes.c_int64(x) for x in frames.shape)
         arrays = [ctypes.c_void_p(x.ctypes.data) for x in (starts, lengths, verdicts, self._tables)]
-        self._run(ctypes.c_void_p(frames.ctypes.data), width, n, *arrays)
+        self._run(ctypes.c_void_p(frames.ctypes.data), width, n, *arrays, self._lead)
 
     def process(self, frames: Any, lengths: Any, *, headroom: int = HEADROOM, now: int | None = None) -> Any:
         """As `Forwarder.process`, of arguments that are right."""

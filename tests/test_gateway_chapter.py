@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lbcore import show
-from lbcore.l7.filters.cache import Cache, CacheOptions
+from lbcore.l7.cache.options import CacheOptions
+from lbcore.l7.filters.cache import Cache
 from lbcore.l7.filters.filter import Filter
 from lbcore.l7.filters.rate_limit import RateLimit, RateLimitOptions
 from lbcore.l7.filters.rate_store import Memory

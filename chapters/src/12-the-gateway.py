@@ -30,7 +30,8 @@ import numpy as np
 
 from lbcore import show
 from lbcore.l7.cache.key import key
-from lbcore.l7.filters.cache import Cache, CacheOptions
+from lbcore.l7.cache.options import CacheOptions
+from lbcore.l7.filters.cache import Cache
 from lbcore.l7.filters.headers import Changes, HeaderChanges, HeadersOptions
 from lbcore.l7.filters.jwt import Jwt, JwtOptions
 from lbcore.l7.filters.rate_limit import RateLimit, RateLimitOptions

@@ -29,6 +29,7 @@ from typing import Any, Self
 import numpy as np
 
 from lbcore.jit import kernel
+from lbcore.l4 import ahead
 from lbcore.l4.config import Balancer, Config
 from lbcore.l4.core import ALL_MODES, forward
 from lbcore.l4.drivers.driver import Driver, receive, send, wait
@@ -46,7 +47,10 @@ def decide(packets, verdicts, count, tables):
     """Handle the first `count` packets where they lie. Apart from the loop, so that it is compiled once for all."""
     if not in_shape(tables):
         raise ValueError("tables: not as Balancer makes them")
+    look_ahead = ahead.is_worth_it(tables)
     for i in range(count):
+        if look_ahead and i + ahead.LEAD < count:
+            ahead.ask(memory_context(packets[i + ahead.LEAD]), tables)
         verdicts[i] = forward(memory_context(packets[i]), tables, ALL_MODES)
 
 

@@ -6,6 +6,10 @@ Theory. Rows of eight 64-bit words, one cache line each, in groups of eight. A k
 is there or nowhere: at most eight are looked at, however full the table is. A tag, a byte of hash
 for each row, says which of them are worth looking at: a search mostly costs two cache lines, the tags and the row.
 
+The hash also names a row of the group to begin with, the key's home. Who comes while it is free gets it, so in a table
+that is not full most searches end at the first look, which a processor foresees; an end anywhere among eight it has to
+guess, and a wrong guess costs more than the search.
+
 A new key takes, within its group, a free row, else one that has been idle for too long, else the one idle for longest:
 "least recently used" among eight, not among all. Nothing is ever moved or grown, and nothing waits.
 
@@ -65,9 +69,12 @@ def in_use(table: FlowTable) -> int:
 
 
 @portable
-def _first(table: FlowTable, hash32: int) -> int:
-    """The first row of a hash's group. Multiplying spreads hashes that differ only in their low bits."""
-    return int64(mul64(word64(hash32), word64(0x9E3779B97F4A7C15)) >> 32) & (table.tags.size - WAYS)
+def home(table: FlowTable, hash32: int) -> int:
+    """The row that a hash's key begins with; `home ^ i`, i from 0 to 7, are those of its group.
+
+    Multiplying spreads hashes that differ only in their low bits.
+    """
+    return int64(mul64(word64(hash32), word64(0x9E3779B97F4A7C15)) >> 32) & (table.tags.size - 1)
 
 
 @portable
@@ -79,8 +86,9 @@ def _tag(hash32: int) -> int:
 @portable
 def find(table: FlowTable, hash32: int, key: tuple[int, int, int, int, int]) -> Entry:
     """The entry of a key (five words); `hash32` is a hash of it, the same each time. Does not count as use."""
-    first, tag = _first(table, hash32), _tag(hash32)
-    for row in range(first, first + WAYS):
+    first, tag = home(table, hash32), _tag(hash32)
+    for i in range(WAYS):
+        row = first ^ i
         if table.tags[word64(row)] != tag:
             continue
         here = table.rows[word64(row)]
@@ -109,10 +117,11 @@ def put(table: FlowTable, hash32: int, key: tuple[int, int, int, int, int], now:
 @portable
 def _make_room(table: FlowTable, hash32: int, now: int, idle: int) -> int:
     """A free row of the hash's group, or the one idle for longest, whose entry is lost."""
-    first = _first(table, hash32)
+    first = home(table, hash32)
     table.counts[0] += 1
     victim, oldest = first, now + 1
-    for row in range(first, first + WAYS):
+    for i in range(WAYS):
+        row = first ^ i
         if table.tags[row] == 0:
             return row
         seen = int64(int(table.rows[row, SEEN]))

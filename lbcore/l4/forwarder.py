@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 import lbcore.ebpf.target  # noqa: F401  the seam has a meaning for the kernel, and numba must know that target
 from lbcore.jit import kernel
+from lbcore.l4 import ahead
 from lbcore.l4.config import Balancer, Config
 from lbcore.l4.core import ALL_MODES, forward
 from lbcore.l4.reasons import Reason
@@ -35,7 +36,12 @@ def forward_batch(cell: Any, frames: Any, starts: Any, lengths: Any, verdicts: A
     """
     if not in_shape(tables):
         raise ValueError("tables: not as Balancer makes them")
+    look_ahead = ahead.is_worth_it(tables)
     for i in range(lengths.size):
+        later = i + ahead.LEAD
+        if look_ahead and later < lengths.size:
+            place(cell, frames[later], starts[later], starts[later] + lengths[later])
+            ahead.ask(memory_context(cell), tables)
         place(cell, frames[i], starts[i], starts[i] + lengths[i])
         verdicts[i] = forward(memory_context(cell), tables, ALL_MODES)
         starts[i] = np.int64(cell[0] - cell[2])

@@ -784,6 +784,18 @@ INLINE struct backend *choose(CONTEXT *context, struct tables *t, const struct f
 
 /* ------------------------------------------------------------------------------------------------------------- core */
 
+/* What does not matter to a service is zero. */
+INLINE void tell_apart(struct flow *flow, u32 told) {
+    if (told & BY_DESTINATION_PORT) {
+        flow->source = (struct address){0, 0};
+        flow->source_port = flow->destination_port;
+    } else if (told & ANY_PORT) {
+        flow->destination_port = 0;
+    }
+    if (told & IGNORE_SOURCE_PORT)
+        flow->source_port = 0;
+}
+
 INLINE int handle(CONTEXT *context, struct tables *t) {
     struct flow flow;
     struct settings *s = settings_of(t);
@@ -808,14 +820,7 @@ INLINE int handle(CONTEXT *context, struct tables *t) {
     /* As the service wants it told apart; the addresses and ports are put back for the way out. */
     struct address source = flow.source;
     u32 source_port = flow.source_port, destination_port = flow.destination_port, told = service->flags, chosen;
-    if (told & BY_DESTINATION_PORT) {
-        flow.source = (struct address){0, 0};
-        flow.source_port = destination_port;
-    } else if (told & ANY_PORT) {
-        flow.destination_port = 0;
-    }
-    if (told & IGNORE_SOURCE_PORT)
-        flow.source_port = 0;
+    tell_apart(&flow, told);
     struct backend *b = choose(context, t, &flow, service, s, &chosen);
     if (!b)
         return NO_BACKEND;

@@ -80,7 +80,7 @@ INLINE int grow_head(struct context *context, int n) {
 
 /* ------------------------------------------------------------------------------------------------------- flow table */
 
-INLINE u64 first_of(const struct flow_table *t, u32 hash) { return (hash * GOLDEN >> 32) & (t->size - WAYS); }
+INLINE u64 home_of(const struct flow_table *t, u32 hash) { return (hash * GOLDEN >> 32) & (t->size - 1); }
 
 INLINE u8 tag_of(u32 hash) { return (hash & 0x7F) | 0x80; }
 
@@ -90,20 +90,21 @@ INLINE int same_key(const struct key *a, const struct key *b) {
 }
 
 INLINE s64 find(const struct flow_table *t, u32 hash, const struct key *key) {
-    u64 first = first_of(t, hash);
+    u64 home = home_of(t, hash);
     u8 tag = tag_of(hash);
-    for (u64 row = first; row < first + WAYS; row++)
-        if (t->tags[row] == tag && same_key(&t->rows[row].key, key))
-            return row;
+    for (u64 i = 0; i < WAYS; i++)
+        if (t->tags[home ^ i] == tag && same_key(&t->rows[home ^ i].key, key))
+            return home ^ i;
     return -1;
 }
 
 /* Not inlined: a new flow is rare. */
 static __attribute__((noinline)) s64 make(struct flow_table *t, u32 hash, const struct key *key, s64 when, s64 idle) {
-    u64 first = first_of(t, hash), victim = first;
+    u64 home = home_of(t, hash), victim = home;
     s64 oldest = when + 1;
     t->counts[0]++;
-    for (u64 row = first; row < first + WAYS; row++) {
+    for (u64 i = 0; i < WAYS; i++) {
+        u64 row = home ^ i;
         if (!t->tags[row]) {
             victim = row;
             goto found;
@@ -214,10 +215,38 @@ INLINE void count_reason(struct tables *t, u32 reason) { t->reason_counters[reas
 
 /* ------------------------------------------------------------------------------------------------------------ batch */
 
-void forward_batch(u8 *frames, s64 width, s64 n, s64 *starts, s64 *lengths, u8 *verdicts, struct tables *t) {
+/* Ask for the rows that the packet of a context will need, and do not wait. */
+INLINE void look_ahead(struct context *context, struct tables *t) {
+    struct flow flow;
+    parse(packet(context), &flow);
+    if (flow.reason != FORWARDED)
+        return;
+    struct service *service = vip(t, &flow.destination, flow.destination_port << 8 | flow.protocol);
+    if (!service)
+        service = vip(t, &flow.destination, flow.protocol);
+    struct flow_table *table = service ? &t->established : &t->returns;
+    if (service)
+        tell_apart(&flow, service->flags);
+    u64 home = home_of(table, service ? hash_of(&flow, t->settings) : hash_of_reply(&flow, t->settings));
+    __builtin_prefetch(&table->tags[home]);
+    __builtin_prefetch(&table->rows[home]);
+    if (!service)
+        __builtin_prefetch(&t->ways[home]);
+}
+
+INLINE struct context context_of(u8 *row, s64 start, s64 length) {
+    return (struct context){row + start, row + start + length, row};
+}
+
+/* lead: how many packets to look ahead; 0: not at all. */
+void forward_batch(u8 *frames, s64 width, s64 n, s64 *starts, s64 *lengths, u8 *verdicts, struct tables *t, s64 lead) {
     for (s64 i = 0; i < n; i++) {
+        if (lead && i + lead < n) {
+            struct context later = context_of(frames + (i + lead) * width, starts[i + lead], lengths[i + lead]);
+            look_ahead(&later, t);
+        }
         u8 *row = frames + i * width;
-        struct context context = {row + starts[i], row + starts[i] + lengths[i], row};
+        struct context context = context_of(row, starts[i], lengths[i]);
         verdicts[i] = forward(&context, t);
         starts[i] = context.start - row;
         lengths[i] = context.end - context.start;

@@ -41,13 +41,14 @@ from lbcore.l7 import notes
 from lbcore.l7.cache import conditions, directives, policy, vary
 from lbcore.l7.cache import key as keys
 from lbcore.l7.cache.answer import IN_304, answer
-from lbcore.l7.cache.collapse import Flight, Flights, Remembered
-from lbcore.l7.cache.directives import Directives
+from lbcore.l7.cache.collapse import Flights, Remembered
 from lbcore.l7.cache.entry import Entry, entry_of
-from lbcore.l7.cache.policy import SetCookie, Use
+from lbcore.l7.cache.options import CacheOptions
+from lbcore.l7.cache.policy import Use
 from lbcore.l7.cache.sqlite import SqliteStore
 from lbcore.l7.cache.store import MemoryStore, Store
 from lbcore.l7.cache.tap import Room, Tap
+from lbcore.l7.cache.visit import Visit
 from lbcore.l7.entropy import Entropy
 from lbcore.l7.field import name_of
 from lbcore.l7.filters.error_pages import Instead
@@ -65,70 +66,6 @@ RELEVANT: Final = frozenset(
 AFTER_304: Final = b"fwd=stale; fwd-status=304"
 INSTEAD: Final = b"hit; fwd=stale; detail=stale-if-error"
 CONDITIONS: Final = (b"if-none-match", b"if-modified-since")
-
-
-class CacheOptions(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="cache"
-):
-    """Where, how much, and how careful."""
-
-    path: str = ""
-    """File of the store, kept over restarts; empty: in memory."""
-    size: int = 256 << 20
-    """Bytes of the store."""
-    largest: int = 8 << 20
-    """Bytes of a body that is stored."""
-    filling: int = 64 << 20
-    """Bytes of bodies on their way into the store, all together; what would be more is not stored."""
-    collapse: float = 5.0
-    """Seconds for which a request waits for another one's answer; 0: it never does."""
-    heuristic_limit: float = 86400.0
-    """Seconds for which a response is fresh at most that does not say for how long."""
-    stale_if_error: float = 0.0
-    """Seconds for which a stale response stands in for an error, if it says nothing of it; never if it forbids it."""
-    set_cookie: SetCookie = "refuse"
-    """A response with Set-Cookie: "refuse" to store it, "strip" the field, or "store" it with the field."""
-    key_headers: tuple[str, ...] = ()
-    """Fields of requests that the backend's answers depend on although it does not say so in Vary."""
-    name: str = "lbcore"
-    """Of this cache, in Cache-Status; empty: nothing is said there."""
-
-    def __post_init__(self) -> None:
-        for field, value in (("size", self.size), ("largest", self.largest), ("filling", self.filling)):
-            if value < 1:
-                raise ValueError(f"{field} is {value}; must be bytes, 1 or more")
-        for field, span in (
-            ("collapse", self.collapse),
-            ("heuristic_limit", self.heuristic_limit),
-            ("stale_if_error", self.stale_if_error),
-        ):
-            if not 0 <= span < float("inf"):
-                raise ValueError(f"{field} is {span}; must be seconds, 0 or more")
-        if self.largest > self.size:
-            raise ValueError(f"largest is {self.largest}; must not be more than size, {self.size}")
-        if self.name and not (self.name.isascii() and self.name.replace("-", "").replace(".", "").isalnum()):
-            raise ValueError(f"name is {self.name!r}; must be letters, digits, '-' and '.'")
-        for name in self.key_headers:
-            name_of(name, "key_headers")
-
-
-class Visit:
-    """What the cache knows of one exchange."""
-
-    __slots__ = (
-        "asked", "entry", "fields", "flight", "forward", "headers", "key", "over", "past", "requested", "served",
-        "spoiled", "validating",
-    )  # fmt: skip
-
-    def __init__(self, key: bytes, fields: dict[bytes, bytes]) -> None:
-        self.key, self.fields = key, fields
-        said = fields.get(b"cache-control") if fields else None
-        self.asked: Directives = directives.parse(said) if said else directives.NONE
-        self.entry: Entry | None = None  # stored, fits, but must not be given just so
-        self.flight: Flight | None = None  # that we lead
-        self.forward = b"uri-miss"  # why a backend is asked (RFC 9211, 2.2)
-        self.requested, self.headers = 0.0, Headers()  # when the request departed, and what it said then
-        self.over = self.served = self.validating = self.past = self.spoiled = False
 
 
 class Cache(Filter):

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, Union
 
 import msgspec
 
+from lbcore.l7.cache.options import CacheOptions
 from lbcore.l7.filters.access_log import AccessLog, AccessLogOptions
 from lbcore.l7.filters.basic import Basic, BasicOptions
-from lbcore.l7.filters.cache import Cache, CacheOptions
+from lbcore.l7.filters.cache import Cache
 from lbcore.l7.filters.compress import Compress, CompressOptions
 from lbcore.l7.filters.cors import Cors, CorsOptions
 from lbcore.l7.filters.error_pages import ErrorPages, ErrorPagesOptions

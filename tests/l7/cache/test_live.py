@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from lbcore.l7.filters.cache import Cache, CacheOptions
+from lbcore.l7.cache.options import CacheOptions
+from lbcore.l7.filters.cache import Cache
 from lbcore.l7.limits import Limits
 from tests.l7.live import backend, get, proxying, read_request, say, together
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from lbcore.l7.filters.cache import Cache, CacheOptions
+from lbcore.l7.cache.options import CacheOptions
+from lbcore.l7.filters.cache import Cache
 from tests import needs
 from tests.l7.live import proxying, together
 
