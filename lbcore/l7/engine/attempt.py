@@ -90,7 +90,8 @@ class Attempts(Carried):
             else:
                 self._failed("no backend", 503)
             return
-        self._continue()
+        if self._expects:
+            self._continue()
         self._try(pool, backend)
         if pool.options.hedge is not None:
             self._hedge_later(pool, pool.options.hedge.delay)
@@ -102,7 +103,8 @@ class Attempts(Carried):
         backend = pool.pick(self.request, self._tried)
         if backend is not None:
             self._queued = False
-            self._continue()
+            if self._expects:
+                self._continue()
             self._try(pool, backend, later=True)
             if pool.options.hedge is not None:
                 self._hedge_later(pool, pool.options.hedge.delay)
@@ -111,9 +113,8 @@ class Attempts(Carried):
 
     def _continue(self) -> None:
         """Somebody wants the body: say so to a client that waits for it (RFC 9110, 10.1.1)."""
-        if self._expects:
-            self._expects = False
-            self.client.informational(100, Headers())
+        self._expects = False
+        self.client.informational(100, Headers())
 
     def _try(self, pool: Pool, backend: Backend, *, later: bool = False) -> None:
         self.attempts += 1

@@ -84,7 +84,8 @@ class Exchange(Attempts, Served):
                 self.answer(text(413, f"a body may have {limit} bytes here"))
                 return
             self._collecting = True
-            self._continue()
+            if self._expects:
+                self._continue()
             self._wait_for_body()
             return
         self._inwards()
@@ -356,7 +357,11 @@ class Exchange(Attempts, Served):
             return
         if self._target is not None:  # a filter answered in its place, or it has heard enough
             status = self.response.status if self.response is not None else 0
-            self._drop_side("", Result(status, "", monotonic() - self._asked, sent=True))
+            result = Result(status, "", monotonic() - self._asked, sent=True)
+            if self._side is None and self._hedge is None:
+                self._settle(result)
+            else:
+                self._drop_side("", result)
         client = self.client
         self._over_and_out()
         client.send_end(trailers)

@@ -42,7 +42,7 @@ class RequestReader(Reader):
         end, block, length, chunked, close, host, host_end, method, target, _, _ = facts.tolist()
         if end > limits.head:
             raise self._too_long()
-        self.started = True
+        self.started, self._skipped = True, False
         framing = self.framing
         framing.minor, framing.keep_alive, framing.expects = 1, not close, False
         size = None if chunked else max(length, 0)
@@ -82,11 +82,8 @@ class RequestReader(Reader):
         if not found and len(line) > self.limits.target + 40:
             raise Malformed(f"the target has more than {self.limits.target} bytes", 414)
 
-    def next(self) -> None:
-        self._skipped = False
-        super().next()
-
     def _take_head(self, head: bytes) -> None:
+        self._skipped = False
         line = REQUEST_LINE.match(head)
         if not line:
             raise _bad_request_line(head)

@@ -6,7 +6,8 @@ Rule of this file: facts. What follows from them is the pool's to say.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+
+from msgspec import Struct
 
 ACTIVE, DRAINING, DOWN = "active", "draining", "down"
 STATES = (ACTIVE, DRAINING, DOWN)
@@ -100,7 +101,7 @@ def _nobody_listens() -> None:
     """Before a backend is in a pool."""
 
 
-class Result(NamedTuple):
+class Result(Struct, frozen=True, gc=False):
     """How one attempt at one backend ended."""
 
     status: int = 0

@@ -19,7 +19,7 @@ Order
 
 Traps
 - Routes are found by the *normal* path, once `%61` is `a` and `..` is gone: or `/public/%2e%2e/admin` is let in as
-  /public and served as /admin. What is normal, `path` says.
+  /public and served as /admin. What is normal says `target`, and whoever asks here has asked there before.
 - A client names the host and the path. Nothing that it names is remembered here, or it could fill our memory.
 """
 
@@ -92,15 +92,10 @@ class Paths(NamedTuple):
         return self.others
 
 
-def as_it_stands(request: Request) -> bytes:
-    """The path as the client wrote it: right where it is known to be normal."""
-    return request.path
-
-
 class Router:
     """Routes in the order that was asked for; the first that fits is taken.
 
-    everywhere: filters for what fits no route, or is refused. path: of a request, in its normal form.
+    everywhere: filters for what fits no route, or is refused.
     """
 
     def __init__(
@@ -109,12 +104,10 @@ class Router:
         everywhere: Sequence[Filter] = (),
         *,
         order: str = "first",
-        path: Callable[[Request], bytes] = as_it_stands,
     ) -> None:
         if order not in ORDERS:
             raise ValueError(f"order is {order!r}, wanted one of {', '.join(ORDERS)}")
         self.routes, self.everywhere = tuple(routes), Chain(everywhere)
-        self.path: Final = path
         entries = list(_entries(self.routes))
         if order == "longest":
             entries.sort(key=_breadth)
@@ -131,7 +124,7 @@ class Router:
 
     def find(self, request: Request) -> Route | None:
         """The request's route; None if no route fits."""
-        path = self.path(request)
+        path = request.target.partition(b"?")[0]
         paths = self._hosts.get(request.authority) or (
             self._by_host(request.authority) if self._named else self._others
         )
