@@ -159,7 +159,7 @@ def measure(rounds: int, seconds: float) -> list[Row]:
                 ways = {
                     C: theirs.forward_batch,
                     PLAIN_C: plain.forward_batch,
-                    LBCORE: lambda *a, c=cell, t=t: forward_batch(c, *a, t),
+                    LBCORE: lambda *a, c=cell, t=t, lead=ours.lead: forward_batch(c, *a, t, lead),
                     COPY: nothing,
                 }
                 calls = {name: stream(forward, block, length) for name, forward in ways.items()}

@@ -76,8 +76,7 @@ class ForwarderInC:
 
     def __init__(self, config: Config | Balancer, *, looks_ahead: bool = True) -> None:
         self.balancer = config if isinstance(config, Balancer) else Balancer(config)
-        lead = ahead.LEAD if looks_ahead and ahead.is_worth_it(self.balancer.tables) else 0
-        self._lead = ctypes.c_int64(lead)
+        self._lead = ctypes.c_int64(ahead.lead_for(self.balancer.tables) if looks_ahead else 0)
         self._settings = np.array(self.balancer.tables.settings, np.uint64)
         self._tables = np.array(words_of(self.balancer, self._settings), np.uint64)
         self._run = library().forward_batch

@@ -9,7 +9,9 @@ waiting for them. By the time of its turn they are there. Parsing twice costs so
 hundred.
 
 Traps
-- A table that fits into the processor's cache has nothing to fetch: there looking ahead only costs (`is_worth_it`).
+- A table that fits into the processor's cache has nothing to fetch: there looking ahead only costs (`lead_for`).
+- In a loop of bare look-ups nothing is gained either. A processor itself works some hundred instructions ahead, which
+  is several look-ups; but it is less than one packet.
 - Too far ahead, and what was fetched is pushed out again, or never asked for: a processor has a dozen or so requests
   for lines under way at once.
 - Replies that NAT sends on are found here; the way back of a packet on its way in is not, for its key has the backend
@@ -54,9 +56,9 @@ def fetch(context: Any, array: Any, row: Any) -> Any:
 
 
 @portable
-def is_worth_it(t: tables.Tables) -> bool:
-    """Are the tables too large to be near?"""
-    return t.established.tags.size * flow_table.BYTES > NEAR
+def lead_for(t: tables.Tables) -> int:
+    """How many packets to look ahead; 0 where the tables are near."""
+    return LEAD if t.established.tags.size * flow_table.BYTES > NEAR else 0
 
 
 @portable

@@ -47,10 +47,10 @@ def decide(packets, verdicts, count, tables):
     """Handle the first `count` packets where they lie. Apart from the loop, so that it is compiled once for all."""
     if not in_shape(tables):
         raise ValueError("tables: not as Balancer makes them")
-    look_ahead = ahead.is_worth_it(tables)
+    lead = ahead.lead_for(tables)
     for i in range(count):
-        if look_ahead and i + ahead.LEAD < count:
-            ahead.ask(memory_context(packets[i + ahead.LEAD]), tables)
+        if lead and i + lead < count:
+            ahead.ask(memory_context(packets[i + lead]), tables)
         verdicts[i] = forward(memory_context(packets[i]), tables, ALL_MODES)
 
 

@@ -29,17 +29,17 @@ HEADROOM = 64
 
 
 @kernel(counted=False)
-def forward_batch(cell: Any, frames: Any, starts: Any, lengths: Any, verdicts: Any, tables: Any) -> None:
+def forward_batch(cell: Any, frames: Any, starts: Any, lengths: Any, verdicts: Any, tables: Any, lead: int) -> None:
     """Handle frames[i, starts[i]:starts[i] + lengths[i]] for each i, in place. cell: of `new_cell`, for its own use.
 
-    frames: uint8[n, width], C-contiguous; starts, lengths: int64[n], rewritten; verdicts: uint8[n], written.
+    frames: uint8[n, width], C-contiguous; starts, lengths: int64[n], rewritten; verdicts: uint8[n], written. lead: for
+    how many packets to look ahead (`ahead`); 0: not at all.
     """
     if not in_shape(tables):
         raise ValueError("tables: not as Balancer makes them")
-    look_ahead = ahead.is_worth_it(tables)
     for i in range(lengths.size):
-        later = i + ahead.LEAD
-        if look_ahead and later < lengths.size:
+        later = i + lead
+        if lead and later < lengths.size:
             place(cell, frames[later], starts[later], starts[later] + lengths[later])
             ahead.ask(memory_context(cell), tables)
         place(cell, frames[i], starts[i], starts[i] + lengths[i])
@@ -49,10 +49,14 @@ def forward_batch(cell: Any, frames: Any, starts: Any, lengths: Any, verdicts: A
 
 
 class Forwarder:
-    """A balancer that is fed batches of frames. `balancer`: its configuration in force, its tables, its counters."""
+    """A balancer that is fed batches of frames.
+
+    balancer: its configuration in force, its tables, its counters. lead: for how many packets it looks ahead.
+    """
 
     def __init__(self, config: Config | Balancer) -> None:
         self.balancer = config if isinstance(config, Balancer) else Balancer(config)
+        self.lead = ahead.lead_for(self.balancer.tables)
 
     def process(
         self,
@@ -74,7 +78,7 @@ class Forwarder:
         self.balancer.tables.clock[0] = time.monotonic_ns() if now is None else now
         verdicts = np.zeros(len(frames), np.uint8)
         starts = np.full(len(frames), headroom, np.int64)
-        forward_batch(new_cell(), frames, starts, lengths, verdicts, self.balancer.tables)
+        forward_batch(new_cell(), frames, starts, lengths, verdicts, self.balancer.tables, self.lead)
         return verdicts, starts, lengths
 
     def reasons(self) -> dict[str, int]:

@@ -65,7 +65,7 @@ class Pair:
         page[start:] = np.frombuffer(frame, np.uint8)
         starts, lengths = np.array([start]), np.array([len(frame)])
         verdicts = np.zeros(1, np.uint8)
-        forward_batch(self.cell, page.reshape(1, -1), starts, lengths, verdicts, self.both[1].tables)
+        forward_batch(self.cell, page.reshape(1, -1), starts, lengths, verdicts, self.both[1].tables, 0)
         return int(verdicts[0]), page[starts[0] : starts[0] + lengths[0]].tobytes()
 
 

@@ -26,8 +26,8 @@ def sized(name, flows):
 
 def test_it_is_for_tables_that_are_not_near():
     assert LARGE * flow_table.BYTES > ahead.NEAR > SMALL * flow_table.BYTES
-    assert ahead.is_worth_it(Balancer(sized("nat", LARGE)).tables)
-    assert not ahead.is_worth_it(Balancer(sized("nat", SMALL)).tables)
+    assert ahead.lead_for(Balancer(sized("nat", LARGE)).tables) == ahead.LEAD
+    assert ahead.lead_for(Balancer(sized("nat", SMALL)).tables) == 0
 
 
 @pytest.mark.parametrize("name", CONFIGS)

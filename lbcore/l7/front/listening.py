@@ -180,7 +180,7 @@ class Listener:
                         pool = await self._whose(sock)
                 await (self._pass_on(sock, peer, pool) if pool is not None else self._let_in(sock, peer))
         except (OSError, Malformed) as error:  # TimeoutError and ssl.SSLError are OSErrors
-            log.info("%s:%d: %s", peer.address, peer.port, error or type(error).__name__)
+            log.info("%s:%d: %s", peer.address, peer.port, str(error) or type(error).__name__)
             if tls is not None and pool is None:
                 tls.handshakes.failed += 1
         except Exception:
