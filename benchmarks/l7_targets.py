@@ -23,6 +23,8 @@ from pathlib import Path
 
 import trustme
 
+from lbcore.testbed.ports import free_ports
+
 TOOLS = Path(__file__).resolve().parents[1] / ".tools"
 SIZES = {"1k": 1 << 10, "100k": 100 << 10, "10m": 10 << 20}
 
@@ -57,13 +59,6 @@ class Kind:
 
     start: Starter
     lacking: Callable[[], str]
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -124,7 +119,7 @@ def site(folder: Path, processor: int) -> Iterator[Site]:
     (folder / "chain.pem").write_bytes(chain)
     (folder / "key.pem").write_bytes(issued.private_key_pem.bytes())
     (folder / "both.pem").write_bytes(chain + issued.private_key_pem.bytes())
-    port = free_port()
+    (port,) = free_ports(1)
     server = f"server {{ listen 127.0.0.1:{port} backlog=1024; root {folder}; open_file_cache max=10; }}"
     with running(nginx(folder, "backend", server), processor, port):
         yield Site(folder, port)
@@ -132,7 +127,7 @@ def site(folder: Path, processor: int) -> Iterator[Site]:
 
 @contextlib.contextmanager
 def start_nginx(site: Site, processor: int) -> Iterator[Target]:
-    plain, tls, h2 = free_port(), free_port(), free_port()
+    plain, tls, h2 = free_ports(3)
     location = 'location / { proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection "";'
     location += " proxy_set_header Host $http_host; proxy_max_temp_file_size 0; }"
     certificate = f"ssl_certificate {site.folder}/chain.pem; ssl_certificate_key {site.folder}/key.pem;"
@@ -169,7 +164,7 @@ backend b
 
 @contextlib.contextmanager
 def start_haproxy(site: Site, processor: int) -> Iterator[Target]:
-    ports = {"plain": free_port(), "tls": free_port(), "h2": free_port()}
+    ports = dict(zip(("plain", "tls", "h2"), free_ports(3), strict=True))
     path = site.folder / "haproxy.cfg"
     path.write_text(HAPROXY.format(**ports, certificate=site.certificate, backend=site.backend))
     with running(["haproxy", "-db", "-q", "-f", str(path)], processor, ports["plain"]) as pids:
@@ -178,7 +173,7 @@ def start_haproxy(site: Site, processor: int) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def start_lbcore(site: Site, processor: int) -> Iterator[Target]:
-    ports = {"plain": free_port(), "tls": free_port(), "h2": free_port()}
+    ports = dict(zip(("plain", "tls", "h2"), free_ports(3), strict=True))
     command = [
         sys.executable,
         "-m",
@@ -247,7 +242,7 @@ certificates = [{{ chain = "{folder}/chain.pem", key = "{folder}/key.pem" }}]
 @contextlib.contextmanager
 def start_lbcore_filters(site: Site, processor: int) -> Iterator[Target]:
     """With the usual filters."""
-    ports = {"plain": free_port(), "tls": free_port(), "h2": free_port()}
+    ports = dict(zip(("plain", "tls", "h2"), free_ports(3), strict=True))
     path = site.folder / "lbcore.toml"
     path.write_text((LBCORE + USUAL).format(**ports, folder=site.folder, backend=site.backend))
     with running([sys.executable, "-m", "lbcore", "proxy", str(path)], processor, ports["plain"]) as pids:
@@ -256,7 +251,7 @@ def start_lbcore_filters(site: Site, processor: int) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def start_aiohttp(site: Site, processor: int) -> Iterator[Target]:
-    port = free_port()
+    (port,) = free_ports(1)
     command = [sys.executable, "-m", "benchmarks.l7_aiohttp", str(site.backend), str(port)]
     with running(command, processor, port) as pids:
         yield Target(pids, {"plain": port})
@@ -264,7 +259,7 @@ def start_aiohttp(site: Site, processor: int) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def start_mitmproxy(site: Site, processor: int) -> Iterator[Target]:
-    port = free_port()
+    (port,) = free_ports(1)
     command = [str(private("mitmproxy") / "mitmdump"), "-q", "--listen-host", "127.0.0.1", "-p", str(port)]
     command += ["--mode", f"reverse:http://127.0.0.1:{site.backend}", "--set", f"confdir={site.folder}"]
     with running(command, processor, port) as pids:
@@ -273,7 +268,7 @@ def start_mitmproxy(site: Site, processor: int) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def start_proxy_py(site: Site, processor: int) -> Iterator[Target]:
-    port = free_port()
+    (port,) = free_ports(1)
     command = [str(private("proxy-py") / "python"), "-m", "proxy", "--hostname", "127.0.0.1", "--port", str(port)]
     command += ["--num-acceptors", "1", "--num-workers", "1", "--log-level", "ERROR", "--disable-http-proxy"]
     command += ["--enable-web-server", "--enable-reverse-proxy", "--plugins", "benchmarks.l7_proxy_py.Everything"]

@@ -27,6 +27,8 @@ from typing import Protocol
 
 import redis
 
+from lbcore.testbed.ports import free_ports
+
 HOUR = 3600.0
 PATIENCE = 10.0
 
@@ -182,10 +184,8 @@ def redis_server() -> Iterator[int]:
     program = which("redis-server")
     if program is None:
         raise FileNotFoundError("there is no redis-server on PATH")
-    with TemporaryDirectory() as folder, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
+    (port,) = free_ports(1)
+    with TemporaryDirectory() as folder:
         options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder]
         server = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

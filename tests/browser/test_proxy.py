@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,8 @@ import pytest
 import trustme
 from aiohttp import web
 from playwright.sync_api import Browser, Page
+
+from lbcore.testbed.ports import free_ports
 
 PATIENCE = 30.0
 IMAGES = 100
@@ -180,11 +182,6 @@ class Stage:
             if len(found) >= count or time.monotonic() > until:
                 return found
             time.sleep(0.05)
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        return [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
 
 
 @pytest.fixture(scope="module")

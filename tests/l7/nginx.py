@@ -14,6 +14,8 @@ from pathlib import Path
 
 import trustme
 
+from lbcore.testbed.ports import free_ports
+
 STREAM = ("/usr/lib/nginx/modules/ngx_stream_module.so", "/usr/lib64/nginx/modules/ngx_stream_module.so")
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
@@ -46,20 +48,17 @@ def complaints(where: Path, text: str) -> str:
     return "" if done.returncode == 0 else done.stderr
 
 
-def free_ports(text: str) -> tuple[str, dict[int, int]]:
+def moved(text: str) -> tuple[str, dict[int, int]]:
     """The text with other ports of 127.0.0.1, and which for which."""
-    there = {int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", text)}
-    sockets = {port: socket.create_server(("127.0.0.1", 0)) for port in sorted(there)}
-    ports = {port: one.getsockname()[1] for port, one in sockets.items()}
-    for one in sockets.values():
-        one.close()
+    there = sorted({int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", text)})
+    ports = dict(zip(there, free_ports(len(there)), strict=True))
     return re.sub(r"127\.0\.0\.1:(\d+)", lambda found: f"127.0.0.1:{ports[int(found[1])]}", text), ports
 
 
 @contextmanager
 def running(where: Path, text: str) -> Iterator[dict[int, int]]:
     """nginx with this configuration; yields its ports, by those in the text."""
-    text, ports = free_ports(text)
+    text, ports = moved(text)
     command = write(where, text)
     command[-1] += " daemon off; master_process off;"
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

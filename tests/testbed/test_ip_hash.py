@@ -6,10 +6,12 @@ import socket
 import subprocess
 import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from shutil import which
 
 import pytest
+
+from lbcore.testbed.ports import free_ports
 
 CONFIG = """
 daemon off; worker_processes 1; pid {folder}/pid; error_log stderr crit;
@@ -22,12 +24,6 @@ http {{
     {shops}
 }}
 """
-
-
-def free_ports(count):
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
 
 
 @contextmanager

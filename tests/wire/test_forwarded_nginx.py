@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lbcore.testbed.ports import free_ports
 from lbcore.wire.forwarded import client_of
 from tests import needs
 
@@ -42,8 +43,7 @@ ADDRESS = (
 @pytest.fixture(scope="module")
 def nginx(tmp_path_factory):
     """Where it listens."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     folder = tmp_path_factory.mktemp("nginx")
     trusted = "\n".join(f"set_real_ip_from {network};" for network in OURS)
     (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, port=port, trusted=trusted))

@@ -19,6 +19,7 @@ import pytest
 from lbcore.l7.cache import dates
 from lbcore.l7.cache.options import CacheOptions
 from lbcore.l7.filters.cache import Cache
+from lbcore.testbed.ports import free_ports
 from tests import needs
 from tests.l7.live import backend, get, proxying, read_request, say, together
 
@@ -130,8 +131,7 @@ class Origin:
 
 @contextlib.asynccontextmanager
 async def nginx(folder: Path, backend_port: int) -> AsyncIterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, port=port, backend=backend_port))
     program = shutil.which("nginx")
     assert program

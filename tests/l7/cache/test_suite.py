@@ -13,7 +13,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import pytest
 
 from lbcore.l7.cache.options import CacheOptions
 from lbcore.l7.filters.cache import Cache
+from lbcore.testbed.ports import free_ports
 from tests import needs
 from tests.l7.live import proxying, together
 
@@ -84,8 +84,7 @@ def test_the_suite(suite: Path) -> None:
 
 
 async def judge(suite: Path) -> dict[str, tuple[str, str, str]]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     node = shutil.which("node")
     assert node
     said = {"npm_config_protocol": "http", "npm_config_port": str(port), "npm_config_pidfile": str(suite / "pid")}

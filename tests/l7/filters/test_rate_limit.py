@@ -21,6 +21,7 @@ from lbcore.l7.filters.rate_limit import RateLimit, RateLimitOptions
 from lbcore.l7.filters.rate_redis import Redis
 from lbcore.l7.filters.rate_store import Memory, Unreachable
 from lbcore.l7.message import Response
+from lbcore.testbed.ports import free_ports
 from tests.l7.fakes import FakeExchange, request
 from tests.l7.live import OK, answering, backend, get, proxying, say, together
 
@@ -210,9 +211,7 @@ def redis():
     program = shutil.which("redis-server")
     if program is None:
         pytest.fail("redis-server is not installed; .ci/run installs it")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     process = subprocess.Popen(
         [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
         stdout=subprocess.DEVNULL,

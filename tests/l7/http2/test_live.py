@@ -15,6 +15,7 @@ from lbcore.l7.filters.filter import Filter
 from lbcore.l7.http2 import frames
 from lbcore.l7.limits import Limits
 from lbcore.l7.pools.pool import Timeouts
+from lbcore.testbed.ports import free_ports
 from tests.l7.http2.live import PATIENCE, chain, client, head, program, proxying
 from tests.l7.live import OK, Seen, answering, backend, read_request, together
 
@@ -465,9 +466,7 @@ def test_nginx_as_a_backend_over_http2(tmp_path):
     config = tmp_path / "nginx.conf"
 
     async def scene():
-        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-        there = server.sockets[0].getsockname()[1]
-        server.close()
+        (there,) = free_ports(1)
         config.write_text(
             textwrap.dedent(f"""
             daemon off; master_process off; pid {tmp_path}/pid; error_log {tmp_path}/error;
