@@ -7,6 +7,7 @@ import ssl
 import sys
 
 from lbcore.l7.engine.proxy import Proxy, run
+from lbcore.l7.front.door import listen
 from lbcore.l7.front.tls import KeyPair, Terminator, TlsOptions
 from lbcore.l7.pools.pool import Backend, Pool
 from lbcore.l7.routing.router import Route, Router
@@ -19,9 +20,9 @@ async def main(backend: int, folder: str, plain: int, tls: int, h2: int) -> None
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(f"{folder}/chain.pem", f"{folder}/key.pem")
     async with Proxy(Router([Route("all", lambda request: True, lambda request: pool)])) as proxy:
-        await proxy.listen("127.0.0.1", plain)
-        await proxy.listen("127.0.0.1", tls, context)
-        await proxy.listen("127.0.0.1", h2, Terminator(TlsOptions(certificates=(pair,), minimum="TLSv1.3")))
+        await listen(proxy, "127.0.0.1", plain)
+        await listen(proxy, "127.0.0.1", tls, context)
+        await listen(proxy, "127.0.0.1", h2, Terminator(TlsOptions(certificates=(pair,), minimum="TLSv1.3")))
         await asyncio.Event().wait()
 
 

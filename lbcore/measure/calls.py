@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from lbcore.l7.engine.proxy import Proxy
 from lbcore.l7.filters.filter import Exchange, Filter
+from lbcore.l7.front.door import listen
 from lbcore.l7.http2.frames import Code
 from lbcore.l7.http2.hpack import Line
 from lbcore.l7.http2.limits import Http2Limits
@@ -273,7 +274,7 @@ async def serving(*services: Service) -> AsyncIterator[list[Address]]:
     async with AsyncExitStack() as stack:
         for one in services:
             await stack.enter_async_context(one.proxy)
-            one.address = await one.proxy.listen("127.0.0.1")
+            one.address = await listen(one.proxy, "127.0.0.1")
         yield [one.address for one in services]
 
 

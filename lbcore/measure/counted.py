@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from lbcore.l7.engine.proxy import Proxy
 from lbcore.l7.filters.filter import Filter
+from lbcore.l7.front.door import listen
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Peer, Request
 from lbcore.l7.pools.options import BackendOptions, PoolOptions
@@ -132,7 +133,7 @@ def route(name: str, to: Pool, *filters: Filter, **conditions: Any) -> Route:
 async def front(*routes: Route, limits: Limits | None = None) -> AsyncIterator[Address]:
     """A proxy with these routes; its address."""
     async with Proxy(Router(routes), limits) as proxy:
-        yield await proxy.listen("127.0.0.1")
+        yield await listen(proxy, "127.0.0.1")
 
 
 def once(*filters: Filter, asked: str = "GET /", fields: Sequence[str] = ()) -> tuple[Reply, Counting]:

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from lbcore.l7.engine.proxy import Proxy
 from lbcore.l7.filters.filter import Filter
+from lbcore.l7.front.door import listen
 from lbcore.l7.limits import Limits
 from lbcore.l7.pools.pool import Backend, Pool
 from lbcore.l7.routing.router import Route, Router
@@ -80,7 +81,7 @@ async def gateway(port: int, *filters: Filter) -> AsyncIterator[tuple[str, int]]
     pool = Pool("origin", [Backend("127.0.0.1", port)])
     route = Route("all", lambda request: True, lambda request: pool, filters)
     async with Proxy(Router([route]), Limits(linger=0.1)) as proxy:  # our clients read to the end and do not close
-        yield await proxy.listen("127.0.0.1")
+        yield await listen(proxy, "127.0.0.1")
 
 
 class Talked(NamedTuple):

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from lbcore.l4.relay import Listener, Options, Relay, Target
 from lbcore.l4.relay import Pool as Targets
 from lbcore.l7.engine.proxy import Proxy
+from lbcore.l7.front.door import listen
 from lbcore.l7.routing.router import Router
 from lbcore.measure.calls import Answer, Service, calling, serving
 from lbcore.measure.counted import pool, route
@@ -71,7 +72,7 @@ async def front(mode: Mode, addresses: Sequence[Address], protocol: str = "h2c")
         yield addresses
     elif mode == "L7":
         async with Proxy(Router([route("all", pool("all", addresses, protocol=protocol))])) as proxy:
-            yield [await proxy.listen("127.0.0.1")]
+            yield [await listen(proxy, "127.0.0.1")]
     else:
         targets = Targets("all", [Target(f"{host}:{port}") for host, port in addresses])
         async with Relay(Options([Listener("all")], [targets])) as relay:

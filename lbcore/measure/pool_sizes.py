@@ -11,6 +11,7 @@ import time
 from typing import NamedTuple
 
 from lbcore.l7.engine.proxy import Proxy
+from lbcore.l7.front.door import listen
 from lbcore.l7.routing.router import Router
 from lbcore.measure.counted import Counting, pool, route, serving, talk
 from lbcore.testbed import aside
@@ -32,7 +33,7 @@ async def _trial(kept: int, clients: int, requests: int) -> Cost:
     backend = Counting("one")
     async with serving(backend), Proxy(Router([route("all", pool("all", [backend.address]))])) as proxy:
         proxy.connections.most = kept
-        door = await proxy.listen("127.0.0.1")
+        door = await listen(proxy, "127.0.0.1")
         started = time.thread_time_ns()
         await asyncio.gather(*(talk(door, *["GET /"] * requests) for _ in range(clients)))
         cpu = time.thread_time_ns() - started

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from lbcore.l4.relay import Listener, Options, Relay, Target
 from lbcore.l4.relay import Pool as Targets
 from lbcore.l7.engine.proxy import Proxy
+from lbcore.l7.front.door import listen
 from lbcore.l7.routing.router import Router
 from lbcore.measure.counted import Counting, pool, route, serving, talk
 from lbcore.testbed import aside
@@ -46,7 +47,7 @@ async def _trial(layer: Layer, wanted: npt.NDArray[np.str_]) -> list[list[str]]:
             route(name, pool(name, [where[one] for one in names]), prefix=f"/{name}") for name, names in POOLS.items()
         ]
         async with Proxy(Router(routes)) as proxy:
-            return await _clients(await proxy.listen("127.0.0.1"), wanted)
+            return await _clients(await listen(proxy, "127.0.0.1"), wanted)
 
 
 async def _clients(door: Address, wanted: npt.NDArray[np.str_]) -> list[list[str]]:

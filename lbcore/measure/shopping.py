@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from lbcore.l7.engine.proxy import Proxy
+from lbcore.l7.front.door import listen
 from lbcore.l7.pools.options import BackendOptions, PoolOptions
 from lbcore.l7.pools.pool import Pool
 from lbcore.l7.routing.router import Route, Router
@@ -41,7 +42,7 @@ async def street(
         pool = Pool.build(PoolOptions(name="shop", backends=backends, **policy), clock)
         everything = Route("everything", lambda request: True, lambda request: pool)
         async with Proxy(Router([everything])) as proxy:
-            yield Street(await proxy.listen("127.0.0.1"), pool, row)
+            yield Street(await listen(proxy, "127.0.0.1"), pool, row)
 
 
 async def one_customer(*paths: str, **policy: Any) -> list[str]:

@@ -28,6 +28,7 @@ from typing import IO, Any, NamedTuple, cast
 
 from lbcore.l4 import relay
 from lbcore.l7.engine.proxy import Proxy, run
+from lbcore.l7.front.door import listen
 from lbcore.l7.pools.pool import Backend, Pool, Timeouts
 from lbcore.l7.routing.router import Route, Router
 from lbcore.testbed.tls_memory import NAME, Identity, only
@@ -261,7 +262,7 @@ async def proxy(folder: str) -> None:
             chosen = pool(mode, folder, plain, encrypted)
             router = Router([Route("all", lambda request: True, lambda request, chosen=chosen: chosen)])  # type: ignore[misc]
             one = await stack.enter_async_context(Proxy(router))
-            ports.append((await one.listen("127.0.0.1", tls=serving(folder) if mode.front else None))[1])
+            ports.append((await listen(one, "127.0.0.1", tls=serving(folder) if mode.front else None))[1])
         await accounts(*ports)
 
 

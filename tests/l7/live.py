@@ -10,6 +10,7 @@ from typing import Any
 
 from lbcore.l7.engine.proxy import Proxy, run
 from lbcore.l7.filters.filter import Filter
+from lbcore.l7.front.door import listen
 from lbcore.l7.limits import Limits
 from lbcore.l7.pools.pool import Backend, Pool, Timeouts
 from lbcore.l7.routing.router import Route, Router
@@ -103,7 +104,7 @@ async def proxying(
     pool = Pool("pool", [Backend("127.0.0.1", port) for port in ports], timeouts)
     route = Route("all", lambda request: True, lambda request: pool, filters)
     async with Proxy(Router([route]), limits) as proxy:
-        _, port = await proxy.listen("127.0.0.1")
+        _, port = await listen(proxy, "127.0.0.1")
         yield proxy, port
         for _ in range(200):
             if not proxy.exchanges and not any(one.active for one in pool.backends):

@@ -56,18 +56,15 @@ def moved(text: str) -> tuple[str, dict[int, int]]:
 
 
 @contextmanager
-def running(where: Path, text: str) -> Iterator[dict[int, int]]:
-    """nginx with this configuration; yields its ports, by those in the text."""
-    text, ports = moved(text)
+def running(where: Path, text: str) -> Iterator[None]:
+    """nginx with this configuration. It is asked for a connection at once: its backends should be there before."""
     command = write(where, text)
     command[-1] += " daemon off; master_process off;"
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    listens = [ports[int(port)] for port in re.findall(r"listen 127\.0\.0\.1:(\d+)", text) if int(port) in ports]
-    listens = listens or [int(port) for port in re.findall(r"listen 127\.0\.0\.1:(\d+)", text)]
     try:
-        for port in listens:
-            until(port, process)
-        yield ports
+        for port in re.findall(r"listen 127\.0\.0\.1:(\d+)", text):
+            until(int(port), process)
+        yield
     finally:
         process.kill()
         process.communicate()

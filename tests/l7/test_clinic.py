@@ -60,12 +60,13 @@ def backend(port: int) -> Iterator[None]:
 
 @contextmanager
 def stage(tmp_path: Path, text: str) -> Iterator[dict[int, int]]:
-    """nginx with this configuration, and whatever backends it names."""
+    """nginx with this configuration on free ports, and whatever backends it names: its ports, by those in the text."""
+    text, ports = nginx.moved(text)
     with ExitStack() as stack:
-        ports = stack.enter_context(nginx.running(tmp_path, text))
         for port, real in ports.items():
             if 9000 <= port < 9500:
                 stack.enter_context(backend(real))
+        stack.enter_context(nginx.running(tmp_path, text))
         yield ports
 
 

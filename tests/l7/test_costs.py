@@ -271,7 +271,7 @@ ATTACKS: dict[Callable[[int], Awaitable[None]], Cost] = {
     huge_cookie: Cost(4 * MB, 300),
     cookie_crumbs: Cost(4 * MB, 20_000),
     slow_heads: Cost(8 * MB, 5_000),
-    slow_readers: Cost(32 * MB, 20_000, seen=60),  # half a megabyte each: a full buffer, and one read more
+    slow_readers: Cost(48 * MB, 20_000, seen=60),  # half a megabyte each, a full buffer and a read; and a grown heap
     small_chunks: Cost(16 * MB, 30_000, seen=1),
     gzip_bomb: Cost(4 * MB, 200, seen=1),
 }

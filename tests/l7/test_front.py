@@ -15,6 +15,7 @@ import trustme
 from lbcore.l7.config.options import ListenOptions, PassOptions
 from lbcore.l7.engine.proxy import Proxy
 from lbcore.l7.filters.filter import Filter
+from lbcore.l7.front.door import listen
 from lbcore.l7.front.listening import Listener, opened
 from lbcore.l7.front.tls import BackendTlsOptions, Terminator, TlsOptions, backend_context
 from lbcore.l7.limits import Limits
@@ -46,7 +47,7 @@ async def gate(terminator: Terminator, *, passthrough=(), filters=None, pool=Non
     route = Route("all", lambda request: True, lambda request: pool, (Who(),) if filters is None else filters)
     async with Proxy(Router([route]), limits) as proxy:
         if not passthrough:
-            _, port = await proxy.listen("127.0.0.1", 0, terminator)
+            _, port = await listen(proxy, "127.0.0.1", 0, terminator)
             yield proxy, port
             return
         names, beyond = passthrough

@@ -11,6 +11,7 @@ import pytest
 from lbcore.l7.engine.proxy import Proxy, run
 from lbcore.l7.errors import Malformed
 from lbcore.l7.filters.forwarded import Forwarded, ForwardedOptions
+from lbcore.l7.front.door import listen
 from lbcore.l7.hop_by_hop import strip_request
 from lbcore.l7.http1.requests import RequestReader
 from lbcore.l7.limits import Limits
@@ -140,7 +141,7 @@ def test_orders_are_done_as_often_as_behind_the_engine(method, fate):
             pool = Pool.build(PoolOptions(name="shop", backends=backends, retry=RetryOptions(attempts=3)))
             route = Route("all", lambda request: True, lambda request: pool)
             engine = await stack.enter_async_context(Proxy(Router([route])))
-            door = await engine.listen("127.0.0.1")
+            door = await listen(engine, "127.0.0.1")
             got = await live.say(door, f"{method} / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
         return got, len(shop.done)
 
@@ -195,9 +196,9 @@ def test_the_whole_proxy_lets_no_request_hide_in_another():
 
 
 def test_the_whole_proxy_shows_what_wrong_parts_let_through():
-    disguised = {row[0]: row[1:] for row in whole(route=answers.route_raw).rows}
+    disguised = {row[0]: row[1:] for row in whole(route=answers.routing.route_raw).rows}
     assert disguised["admin in disguise"][1] == "files"
-    hidden = {row[0]: row[1:] for row in whole(framing=answers.framing_chunks_win).rows}
+    hidden = {row[0]: row[1:] for row in whole(framing=answers.framing.framing_chunks_win).rows}
     assert "admin" in hidden["one inside another"][1]
 
 

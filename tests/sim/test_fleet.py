@@ -135,7 +135,7 @@ def test_a_failed_backends_flows_are_lost_and_no_others():
 
 def test_a_small_memory_forgets():
     shares = []
-    for entries in (64, 512, 1 << 14):
+    for entries in (64, 2048, 1 << 14):
         fleet = Fleet(10, 1, entries=entries)
         before = fleet.send(FLOWS)
         fleet.drain(3)

@@ -1,29 +1,27 @@
 """The proxy: what all connections share, and how it is opened and closed.
 
-Rule of this file: it listens, it keeps count, it looks at the clock. Single requests are the exchange's business.
+Rule of this file: it keeps count, and looks at the clock. How connections come in says `front`; single requests are the
+exchange's business.
 
 Theory. Deadlines are looked at a few times a second by one timer for all connections and exchanges, instead of a timer
 for each: setting one is an assignment, and there are many more requests than timeouts.
 
-Closing. `drain` stops listening and lets every exchange come to its end; connections are told with their last response.
-After the window what is left is cut.
+Closing. `drain` closes the doors and lets every exchange come to its end; connections are told with their last
+response. After the window what is left is cut.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Coroutine
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lbcore.l7.engine.connections import Connections
 from lbcore.l7.engine.exchange import Exchange
 from lbcore.l7.engine.fetch import Fetched
-from lbcore.l7.engine.sides import ClientSide
-from lbcore.l7.front.arrivals import Arrival, Client
-from lbcore.l7.front.tls import Terminator
+from lbcore.l7.engine.sides import Client, ClientSide, Door
 from lbcore.l7.http1 import scan
 from lbcore.l7.http1.scan import Scratch
 from lbcore.l7.limits import Limits
@@ -32,15 +30,12 @@ from lbcore.l7.pools.pool import Pool
 from lbcore.l7.routing.router import Router
 from lbcore.l7.target import STRICT, Rules
 
-if TYPE_CHECKING:
-    from lbcore.l7.front.listening import Listener
-
 log = logging.getLogger("lbcore.l7")
 TICK = 0.1  # seconds between two looks at the deadlines
 
 
 class Proxy:
-    """One proxy, on one event loop. `async with Proxy(router) as proxy: await proxy.listen("127.0.0.1", 8080)`."""
+    """One proxy, on one event loop: `async with Proxy(router) as proxy: await door.listen(proxy, "127.0.0.1")`."""
 
     def __init__(self, router: Router, limits: Limits | None = None, rules: Rules = STRICT) -> None:
         self.router, self.limits, self.rules = router, limits or Limits(), rules
@@ -53,7 +48,8 @@ class Proxy:
         """What the clock said at its last tick: good enough for deadlines."""
         self.sessions: set[asyncio.Task[None]] = set()
         """Connections that no client's side has yet, or ever: handshakes, and what is passed through."""
-        self._servers: list[asyncio.Server | Listener] = []
+        self.doors: list[Door] = []
+        """Where connections come in; closed with the proxy."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._clock: asyncio.TimerHandle | None = None
 
@@ -65,44 +61,10 @@ class Proxy:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    # ---- listening ----
-
-    async def listen(self, host: str, port: int = 0, tls: ssl.SSLContext | Terminator | None = None) -> tuple[str, int]:
-        """Take connections; the address they come to. OSError: it is taken, or not ours.
-
-        tls: a Terminator can be reloaded while it serves. More than that is for `front.listening`.
-        """
-        if isinstance(tls, Terminator):
-            from lbcore.l7.config.options import ListenOptions
-            from lbcore.l7.front.listening import Listener, opened
-
-            options = ListenOptions(address=host, port=port)
-            listener = Listener(self, options, opened(options), tls)
-            self._servers.append(listener)
-            await listener.start()
-            name = listener.sock.getsockname()
-            return name[0], name[1]
-        server = await asyncio.get_running_loop().create_server(
-            self._client,
-            host,
-            port,
-            ssl=tls,
-            backlog=1024,
-            ssl_handshake_timeout=self.limits.head_time if tls else None,
-        )
-        self._servers.append(server)
-        name = server.sockets[0].getsockname()
-        return name[0], name[1]
-
     @property
     def crowded(self) -> bool:
         """Are there as many connections as there may be?"""
         return len(self.clients) + len(self.sessions) >= self.limits.connections
-
-    def _client(self) -> asyncio.Protocol:
-        if self.crowded:
-            return _Refused()
-        return Arrival(self)
 
     def exchange(self, client: ClientSide, request: Request) -> Exchange:
         """A new exchange for a request that a client's side has read."""
@@ -153,8 +115,8 @@ class Proxy:
     async def drain(self, window: float = 30.0) -> bool:
         """Take nothing new, let what is there come to its end. Did it, within so many seconds?"""
         self.draining = True
-        for server in self._servers:
-            server.close()
+        for door in self.doors:
+            door.close()
         for client in list(self.clients):
             client.finish()
         until = monotonic() + window
@@ -170,8 +132,8 @@ class Proxy:
         self.draining = True
         if self._clock is not None:
             self._clock.cancel()
-        for server in self._servers:
-            server.close()
+        for door in self.doors:
+            door.close()
         for client in list(self.clients):
             client.transport.abort()
         await asyncio.sleep(0)
@@ -180,17 +142,10 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.connections.close()
-        for server in self._servers:
-            if isinstance(server, asyncio.AbstractServer):
-                await server.wait_closed()
-        self._servers.clear()
-
-
-class _Refused(asyncio.Protocol):
-    """A connection too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
+        for door in self.doors:
+            if isinstance(door, asyncio.AbstractServer):
+                await door.wait_closed()
+        self.doors.clear()
 
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:

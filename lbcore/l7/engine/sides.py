@@ -16,6 +16,7 @@ nothing after it has reported an end or a failure.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from lbcore.l7.message import Headers, Request, Response
@@ -150,4 +151,28 @@ class Served(Carried, Protocol):
 
     def client_ready(self) -> None:
         """The client's side is writable again."""
+        ...
+
+
+class Client(Protocol):
+    """A client's connection as the proxy sees it, whatever it speaks."""
+
+    transport: asyncio.Transport
+    deadline: float
+    """Seconds of `monotonic`; 0: there is none."""
+
+    def expired(self) -> None:
+        """The deadline has passed."""
+        ...
+
+    def finish(self) -> None:
+        """Take no further request."""
+        ...
+
+
+class Door(Protocol):
+    """Where connections come in."""
+
+    def close(self) -> None:
+        """Take no more; those that are in stay."""
         ...

@@ -9,29 +9,13 @@ that we speak it (RFC 9113 section 3.3) and begins with a preface that is no req
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from lbcore.l7.http1.client import ClientConnection as Http1
 from lbcore.l7.http2.client import ClientConnection as Http2
 
 if TYPE_CHECKING:
     from lbcore.l7.engine.proxy import Proxy
-
-
-class Client(Protocol):
-    """A client's connection as the proxy sees it, whatever it speaks."""
-
-    transport: asyncio.Transport
-    deadline: float
-    """Seconds of `monotonic`; 0: there is none."""
-
-    def expired(self) -> None:
-        """The deadline has passed."""
-        ...
-
-    def finish(self) -> None:
-        """Take no further request."""
-        ...
 
 
 class Arrival(asyncio.Protocol):

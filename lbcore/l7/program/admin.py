@@ -33,6 +33,7 @@ from lbcore import __version__
 from lbcore.l7.config.options import AdminOptions
 from lbcore.l7.engine.proxy import Proxy
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
+from lbcore.l7.front.door import listen
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Request, Response, text
 from lbcore.l7.pools.pool import ACTIVE, DOWN, Backend, Pool
@@ -61,7 +62,7 @@ class Endpoint:
         proxy = Proxy(Router([Route("admin", lambda request: True, lambda request: None, (admin,))]), LIMITS)
         await proxy.__aenter__()
         try:
-            address, port = await proxy.listen(options.address, options.port)
+            address, port = await listen(proxy, options.address, options.port)
         except BaseException as error:
             await proxy.close()
             if isinstance(error, OSError):

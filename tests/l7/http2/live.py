@@ -11,6 +11,7 @@ import h2.connection
 import h2.events
 
 from lbcore.l7.engine.proxy import Proxy
+from lbcore.l7.front.door import listen
 from lbcore.l7.limits import Limits
 from lbcore.l7.pools.pool import Backend, Pool, Timeouts
 from lbcore.l7.routing.router import Route, Router
@@ -26,7 +27,7 @@ async def proxying(
     pool = Pool("pool", [Backend("127.0.0.1", port) for port in ports], timeouts, protocol)
     route = Route("all", lambda request: True, lambda request: pool, filters)
     async with Proxy(Router([route]), limits) as proxy:
-        _, port = await proxy.listen("127.0.0.1")
+        _, port = await listen(proxy, "127.0.0.1")
         yield proxy, port
         for _ in range(300):
             if not proxy.exchanges and not any(one.active for one in pool.backends):

@@ -42,7 +42,7 @@ async def echo(reader, writer):
 def test_curl_in_all_combinations():
     async def scene():
         async with backend(echo) as there, chain(there) as (_, inner, port):
-            inner_port = inner._servers[0].sockets[0].getsockname()[1]
+            inner_port = inner.doors[0].sockets[0].getsockname()[1]
             for to, version in (
                 (port, "--http2-prior-knowledge"),
                 (port, "--http1.1"),

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from lbcore.l7.engine.proxy import Proxy
+from lbcore.l7.front.door import listen
 from lbcore.l7.pools.options import (
     BackendOptions,
     OutlierOptions,
@@ -46,7 +47,7 @@ async def proxying(pool):
     """A proxy whose pool can be exchanged: gives its port and a list that holds the pool."""
     current = [pool]
     async with Proxy(Router([Route("all", lambda request: True, lambda request: current[0], ())])) as proxy:
-        _, port = await proxy.listen("127.0.0.1")
+        _, port = await listen(proxy, "127.0.0.1")
         yield port, current
 
 
