@@ -9,9 +9,10 @@ twins: one looks ahead where lbcore does, which compares the compilers, and one 
 version in C. A packet changes on its way, so every batch is a fresh copy, and what copying costs is taken off within
 each round.
 
-Where the time goes (perf, DSR over IPv4, two thousand flows). A third is waiting: for the flow's row and for its
-backend's, and for the processor's wrong guesses at which of eight tags it is. C waits for the same. The rest is
-instructions, and a packet's way through both can be followed step by step (ptrace; 200 packets, established flows):
+Where the time goes (perf, DSR over IPv4, two thousand flows, before searches began at the key's home). A third is
+waiting: for the flow's row and for its backend's, and for the processor's wrong guesses at which of eight tags it is. C
+waits for the same. The rest is instructions, and a packet's way through both can be followed step by step (ptrace; 200
+packets, established flows):
 
 | instructions a packet | DSR 4 | DSR 6 | IPIP 4 | IPIP 6 | NAT 4 | NAT 6 |
 |---|---|---|---|---|---|---|
@@ -182,7 +183,7 @@ def tables(rows: list[Row]) -> list[Table]:
         return (row.mode, f"IPv{row.version}", row.flows, *costs, *speeds)
 
     columns = ("mode", "packets", "flows", "C as it is, ns", "C looking ahead, ns", "lbcore, ns", "million a second",
-               "in C's speed", "in that of C as it is")  # fmt: skip
+               "speed in C's", "in that of C as it is")  # fmt: skip
     caption = f"CPU time of a packet in batches of {BATCH}, without copying it, {facts_line()}"
     way = 8 * 6
     sizes = (

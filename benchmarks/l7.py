@@ -11,17 +11,18 @@ the proxies take turns, round by round, and medians are over rounds.
 
 Where lbcore's time goes (keep-alive, 1 KB, no filters; the kernel's accounting, perf and cProfile). Requests come in
 batches of some thirty a turn of the event loop; two reads and two writes for each are all its system calls, as nginx's.
-In turns on one machine, microseconds of a request:
+The target "uvloop alone" passes bytes on and reads none of them. Microseconds of a request in three runs of an hour:
 
-| proxy | the program's | the kernel's | all |
-|---|---|---|---|
-| nginx | 5 | 14 to 18 | 18 to 23 |
-| uvloop alone, bytes passed on and not one read | 2 to 3 | 15 to 19 | 18 to 21 |
-| lbcore | 20 to 25 | 16 to 20 | 37 to 45 |
+| run | nginx | uvloop alone | lbcore | lbcore in nginx's |
+|---|---|---|---|---|
+| all targets, as recorded | 19.2 | | 30.3 | 1.58 |
+| these three | 23.6 | 18.1 | 46.8 | 1.99 |
+| these three and aiohttp | 22.2 | 20.0 | 54.0 | 2.43 |
 
-So the event loop is no cost to speak of, and some 20 us are Python: 105 calls, none of which takes a tenth. In memory,
-with everything warm, the same path takes 13 us (`l7_memory`); with 64 connections the rest is what leaves the
-processor's caches in between. To reach 1.5 times nginx's time it would have to be 10.
+So the event loop is no cost to speak of; the rest is Python, 100 calls, none of which takes a tenth by itself. In
+memory, with everything warm, the same path takes 13 us (`l7_memory`); on the wire it is what leaves the processor's
+caches between 64 connections, and on a shared machine the neighbours take part in that: Python's share swings with
+them, nginx's hardly. One run is one opinion. To reach 1.5 times nginx's time it would have to be 10 us.
 
 Tried, and not kept: fifteen modules of the engine compiled ahead by mypyc (9.2 instead of 14.0 us in memory, 2 to 4 us
 on the wire: not enough for a second form of everything, and a C compiler to make it); no garbage collector, or one that

@@ -250,6 +250,16 @@ def start_lbcore_filters(site: Site, processor: int) -> Iterator[Target]:
 
 
 @contextlib.contextmanager
+def start_passing(site: Site, processor: int) -> Iterator[Target]:
+    """No proxy at all: what the event loop costs by itself."""
+    (port,) = free_ports(1)
+    with running(
+        [sys.executable, "-m", "benchmarks.l7_passing", str(site.backend), str(port)], processor, port
+    ) as pids:
+        yield Target(pids, {"plain": port})
+
+
+@contextlib.contextmanager
 def start_aiohttp(site: Site, processor: int) -> Iterator[Target]:
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "benchmarks.l7_aiohttp", str(site.backend), str(port)]
@@ -320,6 +330,7 @@ TARGETS = {
     "haproxy": Kind(start_haproxy, command_lacking("haproxy")),
     "lbcore": Kind(start_lbcore, lambda: ""),
     "lbcore+filters": Kind(start_lbcore_filters, lambda: ""),
+    "uvloop alone": Kind(start_passing, module_lacking("uvloop")),
     "aiohttp": Kind(start_aiohttp, module_lacking("aiohttp")),
     "mitmproxy": Kind(start_mitmproxy, private_lacking("mitmproxy")),
     "proxy.py": Kind(start_proxy_py, private_lacking("proxy-py")),

@@ -208,8 +208,9 @@ assert rows["lbcore"][0] < 2.5 < 4 * rows["lbcore"][0] < rows["aiohttp"][0] and 
 show.table([(who, *(f"{x:.2f}" for x in row)) for who, row in rows.items()], ("proxy", *works), caption=told.label)
 
 # %% [markdown]
-# For a small answer everything is decided per request, and there a proxy in C needs two thirds of what ours does. The
-# usual filters (log, metrics, forwarded, ids, a rate limit, a sticky cookie) cost more than that again. For large
+# For a small answer everything is decided per request, and there a proxy in C needs two thirds of what ours does (in a
+# busier hour of the same machine, less than half: Python feels its neighbours more). The usual filters (log, metrics,
+# forwarded, ids, a rate limit, a sticky cookie) cost more than that again. For large
 # answers the kernel copies bytes, and the language hardly matters. *aiohttp* is a good library for clients and servers,
 # with a task for each request: what that costs you see in its row. *mitmproxy* is made for looking into traffic, not
 # for carrying it.

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 
 from lbcore.l7.config.options import ListenOptions
 from lbcore.l7.front.arrivals import Arrival
-from lbcore.l7.front.listening import Listener, opened
+from lbcore.l7.front.listening import BACKLOG, Listener, opened
 from lbcore.l7.front.tls import Terminator
 
 if TYPE_CHECKING:
     from lbcore.l7.engine.proxy import Proxy
-
-BACKLOG = 1024
 
 
 async def listen(

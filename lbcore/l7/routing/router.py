@@ -124,7 +124,7 @@ class Router:
 
     def find(self, request: Request) -> Route | None:
         """The request's route; None if no route fits."""
-        path = request.target.partition(b"?")[0]
+        path = request.path
         paths = self._hosts.get(request.authority) or (
             self._by_host(request.authority) if self._named else self._others
         )
