@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 PIECE: Final = 4096
 
 
 class _Forks:
-    count = 0  # of the forks that led to this process
+    count: ClassVar[int] = 0  # of the forks that led to this process
 
 
 def _forked() -> None:

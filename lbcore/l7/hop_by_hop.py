@@ -21,13 +21,13 @@ from typing import Final
 
 from lbcore.l7.message import Headers
 
-HOP_BY_HOP: Final = frozenset(
+HOP_BY_HOP: Final[frozenset[bytes]] = frozenset(
     {
         b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade", b"http2-settings",
         b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info",
     }
 )  # fmt: skip
-KEPT: Final = frozenset(
+KEPT: Final[frozenset[bytes]] = frozenset(
     {
         b"authorization", b"cache-control", b"content-encoding", b"content-length", b"content-range", b"content-type",
         b"cookie", b"date", b"expect", b"forwarded", b"host", b"origin", b"range", b"set-cookie", b"traceparent",

@@ -34,7 +34,7 @@ class LineFile:
         self._writing = threading.Lock()
         self._wake = threading.Event()
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._writer: threading.Thread | None = None
         self._file = self._open()
         self.lost = 0
 
@@ -54,9 +54,9 @@ class LineFile:
         self._lines.append(line)
         if waiting == BATCH:
             self._wake.set()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=f"log {self._path}", daemon=True)
-            self._thread.start()
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._run, name=f"log {self._path}", daemon=True)
+            self._writer.start()
 
     def flush(self) -> None:
         """Write what waits; returns when it is written, or lost."""
@@ -89,9 +89,9 @@ class LineFile:
             return
         self._closed = True
         self._wake.set()
-        if self._thread:
-            self._thread.join(timeout=5.0)
-        if not self._thread or not self._thread.is_alive():
+        if self._writer:
+            self._writer.join(timeout=5.0)
+        if not self._writer or not self._writer.is_alive():
             self.flush()
             if not self._given:
                 self._file.close()

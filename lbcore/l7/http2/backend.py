@@ -24,7 +24,7 @@ from lbcore.l7.http2 import translate
 from lbcore.l7.http2.frames import Code
 from lbcore.l7.http2.hpack import Line
 from lbcore.l7.http2.limits import Http2Limits
-from lbcore.l7.http2.stream import Stream
+from lbcore.l7.http2.stream import AnyStream, Stream
 from lbcore.l7.http2.wire import Wire
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Request
@@ -36,12 +36,10 @@ SILENCE = 1.0  # seconds without a byte on a connection that is waited for, unti
 MOST = 1000  # streams of ours at once, whatever a backend allows
 
 
-class BackendStream(Stream):
+class BackendStream(Stream["BackendConnection"]):
     """One exchange with a backend: its `BackendSide`."""
 
     __slots__ = ("_answered", "_key", "_method", "_opened", "_protocol", "exchange", "reused")
-
-    connection: BackendConnection
 
     def __init__(self, connection: BackendConnection, exchange: Carried) -> None:
         super().__init__(connection)
@@ -190,7 +188,7 @@ class BackendConnection(Wire):
         if not self.ready.done():
             self.ready.set_result(None)
 
-    def gone(self, stream: Stream) -> None:
+    def gone(self, stream: AnyStream) -> None:
         super().gone(stream)
         if not self.streams:
             self.idle_since = monotonic()

@@ -20,7 +20,7 @@ from lbcore.l7.http2 import patience, translate
 from lbcore.l7.http2.frames import Code, Fault
 from lbcore.l7.http2.hpack import Line
 from lbcore.l7.http2.limits import Http2Limits
-from lbcore.l7.http2.stream import Stream
+from lbcore.l7.http2.stream import AnyStream, Stream
 from lbcore.l7.http2.wire import Wire
 from lbcore.l7.message import Headers, Peer, Request, Response, text
 from lbcore.l7.rpc import grpc
@@ -33,12 +33,10 @@ EARLY = 8  # 1xx that wait for a client who does not read; more are of no use to
 BODILESS = frozenset((204, 205, 304))
 
 
-class ClientStream(Stream):
+class ClientStream(Stream["ClientConnection"]):
     """One exchange with a client: its `ClientSide`."""
 
     __slots__ = ("_bodiless", "_grpc", "_held", "_timer", "exchange")
-
-    connection: ClientConnection
 
     def __init__(self, connection: ClientConnection, number: int) -> None:
         super().__init__(connection)
@@ -261,7 +259,7 @@ class ClientConnection(Wire):
 
     # ---- requests ----
 
-    def on_stream(self, number: int, lines: list[Line], ended: bool) -> Stream:
+    def on_stream(self, number: int, lines: list[Line], ended: bool) -> AnyStream:
         stream = ClientStream(self, number)
         self.streams[number] = stream
         self._served += 1

@@ -24,7 +24,7 @@ from lbcore.l7.http2.handlers import HANDLERS
 from lbcore.l7.http2.hpack import Line
 from lbcore.l7.http2.limits import Http2Limits
 from lbcore.l7.http2.patience import Patience
-from lbcore.l7.http2.stream import Stream
+from lbcore.l7.http2.stream import AnyStream
 from lbcore.l7.http2.windows import Intake
 from lbcore.l7.limits import Limits
 
@@ -42,8 +42,8 @@ class Connection:
         self.server: Final = server
         self.limits, self.own = common, own or common.http2
         self.out: list[bytes] = []
-        self.streams: dict[int, Stream] = {}
-        self.waiting: dict[Stream, None] = {}
+        self.streams: dict[int, AnyStream] = {}
+        self.waiting: dict[AnyStream, None] = {}
         """Streams that have something to send, in turn."""
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
         self.intake = Intake(self.own.connection_window, self.own.window)
@@ -70,7 +70,7 @@ class Connection:
         """Bytes of DATA sent."""
         self.block: tuple[int, int, list[bytes]] | None = None
         """A header block that is half here: its stream, its first flags, its pieces."""
-        self.touched: dict[Stream, None] = {}
+        self.touched: dict[AnyStream, None] = {}
         """Streams that have something to report; `on_settled` tells them when that was all."""
         self.charge: Final = Patience(self.own.patience, clock).charge
         """Count what the peer costs, in points. Raises Fault when its credit is used up."""
@@ -83,7 +83,7 @@ class Connection:
 
     # ---- what subclasses do ----
 
-    def on_stream(self, number: int, lines: list[Line], ended: bool) -> Stream:
+    def on_stream(self, number: int, lines: list[Line], ended: bool) -> AnyStream:
         """The peer opened a stream: its object, which was told of the head. Servers only."""
         raise NotImplementedError
 
@@ -193,7 +193,7 @@ class Connection:
         self.out = []
         return out[0] if len(out) == 1 else b"".join(out)
 
-    def _ready(self, stream: Stream) -> None:
+    def _ready(self, stream: AnyStream) -> None:
         if not stream.writable and stream.open and stream.unsent * 2 <= self.limits.buffer:
             stream.writable = True
             stream.on_ready()
@@ -210,12 +210,12 @@ class Connection:
 
     # ---- streams ----
 
-    def open(self, stream: Stream) -> None:
+    def open(self, stream: AnyStream) -> None:
         """Give our own stream its number. Clients only."""
         stream.id, self._next = self._next, self._next + 2
         self.streams[stream.id] = stream
 
-    def gone(self, stream: Stream) -> None:
+    def gone(self, stream: AnyStream) -> None:
         """A stream is over."""
         if self.streams.get(stream.id) is stream:
             del self.streams[stream.id]
@@ -224,12 +224,12 @@ class Connection:
             if not self.streams:
                 self.perhaps_leave()
 
-    def ended_out(self, stream: Stream) -> None:
+    def ended_out(self, stream: AnyStream) -> None:
         """Our end of a stream went out. A server that has answered a request it does not read any further says so."""
         if self.server and not stream.ended_in:
             stream.reset(Code.NO_ERROR)  # section 8.1
 
-    def broken(self, stream: Stream, code: Code, why: str) -> None:
+    def broken(self, stream: AnyStream, code: Code, why: str) -> None:
         """The peer is wrong about one stream: end it, and tell whoever uses it."""
         stream.reset(code)
         self.touched[stream] = None

@@ -14,7 +14,7 @@ ended or either has reset. Nothing is reported, and nothing sent, by a stream th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from lbcore.l7.http2 import frames, patience
 from lbcore.l7.http2.frames import Code
@@ -24,8 +24,10 @@ from lbcore.l7.http2.windows import Intake
 if TYPE_CHECKING:
     from lbcore.l7.http2.connection import Connection
 
+C = TypeVar("C", bound="Connection")
 
-class Stream:
+
+class Stream(Generic[C]):
     """One stream. Subclasses say what is done with what comes: `on_...`."""
 
     __slots__ = (
@@ -33,8 +35,8 @@ class Stream:
         "ended_in", "ended_out", "expected", "id", "open", "room", "writable",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection: Connection = connection
+    def __init__(self, connection: C) -> None:
+        self.connection: C = connection
         self.id = 0
         self.writable = True
         self.open = True
@@ -239,3 +241,7 @@ class Stream:
         if self.open and not self.ended_in and (more := self._intake.give_back(size)):
             self.connection.out.append(frames.window_update(self.id, more))
         self.connection.give_back(size)
+
+
+AnyStream: TypeAlias = Stream[Any]
+"""Whatever end it is of."""

@@ -124,7 +124,7 @@ class CookieSticky:
     def _learn(self) -> None:
         """Every value that there can be."""
         self._known = {token(key, self._pool, b.name): b for key in reversed(self._keys) for b in self._backends}
-        self._signed = {backend: token(self._keys[0], self._pool, backend.name) for backend in self._backends}
+        self._own = {backend: token(self._keys[0], self._pool, backend.name) for backend in self._backends}
         self._plain = {backend: self._cookie(backend, False) for backend in self._backends}
         self._secure = {backend: self._cookie(backend, True) for backend in self._backends}
 
@@ -138,7 +138,7 @@ class CookieSticky:
 
     def mark(self, request: Request, backend: Backend, response: Response) -> None:
         """Set the cookie, unless the client has that very one."""
-        if request.cookie(self._name) == self._signed[backend]:
+        if request.cookie(self._name) == self._own[backend]:
             return
         secure = self._options.secure
         cookies = self._secure if (request.scheme == b"https" if secure is None else secure) else self._plain
@@ -153,7 +153,7 @@ class CookieSticky:
     def _cookie(self, backend: Backend, secure: bool) -> bytes:
         """The line Set-Cookie (RFC 6265, 4.1; SameSite: RFC 6265bis), and what keeps it out of shared caches."""
         options = self._options
-        parts = [f"{options.name}={self._signed[backend].decode()}", f"Path={options.path}"]
+        parts = [f"{options.name}={self._own[backend].decode()}", f"Path={options.path}"]
         parts += [f"Domain={options.domain}"] if options.domain else []
         parts += [f"Max-Age={options.max_age}"] if options.max_age else []
         parts += ["Secure"] if secure else []
