@@ -1,6 +1,8 @@
 """The proxies that are compared, each set up to do the same: pass everything on to one backend, connections kept.
 
-Rule of this file: one function for each, that starts it on a processor and ends it. Everybody logs nothing.
+Rule of this file: one function for each, that starts it on a processor and ends it. Nobody logs anything, but those
+called `+filters`, which do what most sites want done: log, addresses, ids, traces, a limit, security fields, a cookie.
+nginx has no signed cookies and counts nothing by route; in all else the two do the same.
 
 mitmproxy and proxy.py are no part of this book, and want other versions of what it depends on: uv puts each into an
 environment of its own under .tools, where the next run finds it.
@@ -19,13 +21,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trustme
 
+from lbcore.l7.program import compiled
 from lbcore.testbed.ports import free_ports
 
-TOOLS = Path(__file__).resolve().parents[1] / ".tools"
+HERE = Path(__file__).resolve().parents[1]
+TOOLS = HERE / ".tools"
 SIZES = {"1k": 1 << 10, "100k": 100 << 10, "10m": 10 << 20}
 
 
@@ -72,13 +77,23 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError(f"{process.args} does not listen on {port}")
 
 
+def load_on(processor: int) -> list[str]:
+    """What to put before a command that makes load, or answers it: in batches, not waking up over each other."""
+    return ["taskset", "-c", str(processor), "chrt", "--batch", "0"]
+
+
 @contextlib.contextmanager
 def running(
-    command: list[str], processor: int, port: int, children: bool = False, environment: dict[str, str] | None = None
+    command: list[str],
+    processor: int,
+    port: int,
+    children: bool = False,
+    environment: dict[str, str] | None = None,
+    proxy: bool = True,
 ) -> Iterator[tuple[int, ...]]:
     """Run it on this processor until the block ends; its processes. environment: what it finds there besides ours."""
     process = subprocess.Popen(
-        ["taskset", "-c", str(processor), *command],
+        [*(["taskset", "-c", str(processor)] if proxy else load_on(processor)), *command],
         stdout=subprocess.DEVNULL,
         env={**os.environ, **(environment or {})},
     )
@@ -121,22 +136,49 @@ def site(folder: Path, processor: int) -> Iterator[Site]:
     (folder / "both.pem").write_bytes(chain + issued.private_key_pem.bytes())
     (port,) = free_ports(1)
     server = f"server {{ listen 127.0.0.1:{port} backlog=1024; root {folder}; open_file_cache max=10; }}"
-    with running(nginx(folder, "backend", server), processor, port):
+    with running(nginx(folder, "backend", server), processor, port, proxy=False):
         yield Site(folder, port)
 
 
+NGINX_FILTERS = """
+  log_format usual escape=json '{{"client":"$remote_addr","time":"$time_iso8601","method":"$request_method",'
+    '"target":"$request_uri","version":"$server_protocol","status":$status,"bytes_out":$body_bytes_sent,'
+    '"referer":"$http_referer","user_agent":"$http_user_agent","host":"$host","backend":"$upstream_addr",'
+    '"seconds":$request_time,"bytes_in":$request_length,"request_id":"$request_id"}}';
+  access_log {folder}/nginx-access.log usual buffer=256k flush=1s;
+  limit_req_zone $binary_remote_addr zone=usual:1m rate=100000r/s;
+  limit_req zone=usual burst=100000 nodelay;
+  map $request_id $span {{ "~^(?<half>.{{16}})" $half; }}
+  map $cookie_lb $set_cookie {{ default ""; "" "lb=4f1c; Path=/; HttpOnly; SameSite=Lax"; }}
+  proxy_set_header X-Forwarded-For $remote_addr;
+  proxy_set_header X-Forwarded-Proto $scheme;
+  proxy_set_header X-Forwarded-Host $http_host;
+  proxy_set_header Forwarded "for=$remote_addr;host=$http_host;proto=$scheme";
+  proxy_set_header X-Request-ID $request_id;
+  proxy_set_header traceparent "00-$request_id-$span-01";
+  add_header X-Request-ID $request_id;
+  add_header X-Content-Type-Options nosniff;
+  add_header X-Frame-Options SAMEORIGIN;
+  add_header Content-Security-Policy "frame-ancestors 'self'";
+  add_header Referrer-Policy strict-origin-when-cross-origin;
+  add_header Set-Cookie $set_cookie;
+"""
+
+
 @contextlib.contextmanager
-def start_nginx(site: Site, processor: int) -> Iterator[Target]:
+def start_nginx(site: Site, processor: int, filters: bool = False) -> Iterator[Target]:
     plain, tls, h2 = free_ports(3)
-    location = 'location / { proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection "";'
-    location += " proxy_set_header Host $http_host; proxy_max_temp_file_size 0; }"
     certificate = f"ssl_certificate {site.folder}/chain.pem; ssl_certificate_key {site.folder}/key.pem;"
     certificate += " ssl_protocols TLSv1.3; ssl_session_tickets on;"
     body = f"""upstream b {{ server 127.0.0.1:{site.backend}; keepalive 256; keepalive_requests 1000000000; }}
-      server {{ listen 127.0.0.1:{plain} backlog=1024; {location} }}
-      server {{ listen 127.0.0.1:{tls} ssl backlog=1024; {certificate} {location} }}
-      server {{ listen 127.0.0.1:{h2} ssl http2 backlog=1024; {certificate} {location} }}"""
-    with running(nginx(site.folder, "nginx", body), processor, plain, children=True) as pids:
+      proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
+      proxy_max_temp_file_size 0;
+      {NGINX_FILTERS.format(folder=site.folder) if filters else ""}
+      server {{ listen 127.0.0.1:{plain} backlog=1024; location / {{ proxy_pass http://b; }} }}
+      server {{ listen 127.0.0.1:{tls} ssl backlog=1024; {certificate} location / {{ proxy_pass http://b; }} }}
+      server {{ listen 127.0.0.1:{h2} ssl http2 backlog=1024; {certificate} location / {{ proxy_pass http://b; }} }}"""
+    command = nginx(site.folder, "nginx-filters" if filters else "nginx", body)
+    with running(command, processor, plain, children=True) as pids:
         yield Target(pids, {"plain": plain, "tls": tls, "h2": h2})
 
 
@@ -171,18 +213,18 @@ def start_haproxy(site: Site, processor: int) -> Iterator[Target]:
         yield Target(pids, ports)
 
 
+def lbcore(*arguments: str, compiled_ahead: bool) -> tuple[list[str], dict[str, str]]:
+    """A command of Python, and the environment in which it finds the one or the other form of the package."""
+    path = [str(compiled.folder())] if compiled_ahead else []
+    return [sys.executable, "-P", "-m", *arguments], {"PYTHONPATH": os.pathsep.join([*path, str(HERE)])}
+
+
 @contextlib.contextmanager
-def start_lbcore(site: Site, processor: int) -> Iterator[Target]:
+def start_lbcore(site: Site, processor: int, compiled_ahead: bool = False) -> Iterator[Target]:
     ports = dict(zip(("plain", "tls", "h2"), free_ports(3), strict=True))
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.l7_bare",
-        str(site.backend),
-        str(site.folder),
-        *map(str, ports.values()),
-    ]
-    with running(command, processor, ports["plain"]) as pids:
+    arguments = ("benchmarks.l7_bare", str(site.backend), str(site.folder), *map(str, ports.values()))
+    command, environment = lbcore(*arguments, compiled_ahead=compiled_ahead)
+    with running(command, processor, ports["plain"], environment=environment) as pids:
         yield Target(pids, ports)
 
 
@@ -240,12 +282,13 @@ certificates = [{{ chain = "{folder}/chain.pem", key = "{folder}/key.pem" }}]
 
 
 @contextlib.contextmanager
-def start_lbcore_filters(site: Site, processor: int) -> Iterator[Target]:
+def start_lbcore_filters(site: Site, processor: int, compiled_ahead: bool = False) -> Iterator[Target]:
     """With the usual filters."""
     ports = dict(zip(("plain", "tls", "h2"), free_ports(3), strict=True))
-    path = site.folder / "lbcore.toml"
+    path = site.folder / f"lbcore{ports['plain']}.toml"
     path.write_text((LBCORE + USUAL).format(**ports, folder=site.folder, backend=site.backend))
-    with running([sys.executable, "-m", "lbcore", "proxy", str(path)], processor, ports["plain"]) as pids:
+    command, environment = lbcore("lbcore", "proxy", str(path), compiled_ahead=compiled_ahead)
+    with running(command, processor, ports["plain"], environment=environment) as pids:
         yield Target(pids, ports)
 
 
@@ -327,9 +370,12 @@ def module_lacking(name: str) -> Callable[[], str]:
 
 TARGETS = {
     "nginx": Kind(start_nginx, command_lacking("nginx")),
+    "nginx+filters": Kind(partial(start_nginx, filters=True), command_lacking("nginx")),
     "haproxy": Kind(start_haproxy, command_lacking("haproxy")),
     "lbcore": Kind(start_lbcore, lambda: ""),
+    "lbcore compiled": Kind(partial(start_lbcore, compiled_ahead=True), compiled.lacking),
     "lbcore+filters": Kind(start_lbcore_filters, lambda: ""),
+    "lbcore+filters compiled": Kind(partial(start_lbcore_filters, compiled_ahead=True), compiled.lacking),
     "uvloop alone": Kind(start_passing, module_lacking("uvloop")),
     "aiohttp": Kind(start_aiohttp, module_lacking("aiohttp")),
     "mitmproxy": Kind(start_mitmproxy, private_lacking("mitmproxy")),

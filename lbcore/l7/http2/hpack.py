@@ -13,7 +13,8 @@ save.
 Traps
 - A block that is too big must be read to its end all the same, or the two tables part for the rest of the connection.
   What is over the limit is not kept: one byte can stand for 4,096 (an "HPACK bomb").
-- A line that was sent as "never indexed" (6.2.3) is a secret's: every hop must send it so. `Sensitive` remembers it.
+- A line that was sent as "never indexed" (6.2.3) is a secret's: every hop must send it so. Its value is a `Secret`, and
+  stays one whoever makes a line of it anew.
 - A secret in the table can be guessed by its size (7.1): what we know to be one is never indexed.
 """
 
@@ -51,8 +52,8 @@ class TooBig(ValueError):
     """A block read to its end, whose lines are more than the limit; the connection can go on."""
 
 
-class Sensitive(tuple[bytes, bytes]):
-    """A line that must never be in any table."""
+class Secret(bytes):
+    """The value of a line that must never be in any table."""
 
     __slots__ = ()
 
@@ -110,7 +111,7 @@ class Decoder:
                     if self._size > self._limit:
                         self._evict()
                 elif byte & 0x10:
-                    line = Sensitive(line)
+                    line = (name, Secret(value))
             count += 1
             size += len(line[0]) + len(line[1]) + OVERHEAD
             if size <= limit and count <= lines_limit:
@@ -180,7 +181,7 @@ class Encoder:
         serials, written = self._serials, self._written
         for line in lines:
             serial = serials.get(line)
-            if serial is not None and type(line) is not Sensitive:
+            if serial is not None and type(line[1]) is not Secret:
                 number = FIRST - 1 + self._sent - serial
                 if number < 0x7F:
                     out.append(0x80 | number)
@@ -188,7 +189,7 @@ class Encoder:
                     out += _number(number, 0x80, 0x7F)
             elif (place := PLACES.get(line)) is not None:
                 out.append(0x80 | place)
-            elif (again := written.get(line)) is not None and type(line) is not Sensitive:
+            elif (again := written.get(line)) is not None and type(line[1]) is not Secret:
                 out += again
             else:
                 self._literal(out, line)
@@ -199,7 +200,7 @@ class Encoder:
         start = len(out)
         number = NAMES.get(name, 0)
         size = len(name) + len(value) + OVERHEAD
-        if type(line) is Sensitive or name in SECRET:
+        if type(value) is Secret or name in SECRET:
             out += _number(number, 0x10, 0x0F)
         elif name in PASSING or size > self._limit >> 2:
             out += _number(number, 0x00, 0x0F)

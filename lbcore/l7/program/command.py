@@ -3,6 +3,7 @@
     lbcore proxy proxy.toml             until Ctrl-C or SIGTERM: then what is under way comes to its end
     lbcore proxy proxy.toml --check     is the file right? One line for each listener; nothing is opened
     lbcore proxy --keys                 every key that may stand in a file, as a table
+    lbcore proxy proxy.toml --compiled  the same program, compiled ahead for this machine (see `compiled`)
     kill -HUP ...                       read the file again: if it is right it is in force, if not all stays;
                                         logs that were moved away are begun anew either way
 
@@ -31,6 +32,7 @@ from lbcore.l4.relay.signals import noted
 from lbcore.l7.config import document
 from lbcore.l7.config.document import BadConfig, File
 from lbcore.l7.config.options import Config, ListenOptions, LogOptions
+from lbcore.l7.program import compiled
 
 REFUSED, WRONG = 1, 2
 
@@ -41,6 +43,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("config", metavar="CONFIG.toml", nargs="?", help="examples stand in lbcore/l7/examples")
     parser.add_argument("--check", action="store_true", help="only say whether the file is right")
     parser.add_argument("--keys", action="store_true", help="print every key that may stand in a file")
+    parser.add_argument("--compiled", action="store_true", help="compile it ahead, once, and run that")
     arguments = parser.parse_args(argv)
     if arguments.keys:
         from lbcore.l7.config.reference import keys, table
@@ -51,6 +54,10 @@ def main(argv: list[str]) -> int:
         parser.error("wanted CONFIG.toml")
     try:
         file = document.read(arguments.config)
+        if arguments.compiled and not arguments.check:
+            with said("compiling the proxy ahead, once: a minute or two", after=1.0):
+                compiled.folder()
+            compiled.start([arguments.config])
         for warning in file.warnings:
             print(f"{warning} (warning)", file=sys.stderr)
         if arguments.check:
@@ -68,6 +75,9 @@ def main(argv: list[str]) -> int:
     except BadConfig as error:
         print(error, file=sys.stderr)
         return WRONG
+    except compiled.CannotCompile as error:
+        print(f"lbcore proxy --compiled: {error}", file=sys.stderr)
+        return REFUSED
     except (OSError, ValueError) as error:
         print(f"lbcore proxy: {error}", file=sys.stderr)
         return REFUSED
