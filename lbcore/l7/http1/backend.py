@@ -199,7 +199,7 @@ class BackendConnection(ResponseReader, asyncio.Protocol):
         usable = self.framing.keep_alive and self._sent and not self._kept and not self._gone
         if self._paused:
             self.resume_response()
-        self.reused, self.idle_since = True, monotonic()
+        self.reused = True
         if usable:
             self._give_back(self, True)
         elif not self._gone:

@@ -192,7 +192,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
             websocket.check_request(request.method, request.headers)
         self.deadline = 0.0
         self.exchange = self.proxy.exchange(self, request)
-        self.exchange.begin(expects=self.framing.expects)
+        self.exchange.begin(expects=self.framing.expects, normal=self.framing.normal)
 
     def on_body(self, data: bytes) -> None:
         if self.exchange is not None:

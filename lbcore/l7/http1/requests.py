@@ -39,13 +39,13 @@ class RequestReader(Reader):
         facts = scratch.facts
         if not scan.request(data, limits.target, limits.fields, scratch.block, facts):
             return self._unusual(data)
-        end, block, length, chunked, close, host, host_end, method, target, _, _ = facts.tolist()
+        end, block, length, chunked, close, host, host_end, method, target, normal = facts.tolist()
         if end > limits.head:
             raise self._too_long()
         self.started, self._skipped = True, False
         framing = self.framing
-        framing.minor, framing.keep_alive, framing.expects = 1, not close, False
-        size = None if chunked else max(length, 0)
+        framing.minor, framing.keep_alive, framing.expects, framing.normal = 1, not close, False, normal == 1
+        size = length if length > 0 else None if chunked else 0
         self.on_head(
             Request(
                 data[:method],

@@ -52,7 +52,7 @@ class ResponseReader(Reader):
         scratch = self.scratch
         if not scan.response(data, self.limits.fields, scratch.block, scratch.facts):
             return super()._head(data)
-        end, block, length, chunked, close, _, _, _, _, status, reason = scratch.facts.tolist()
+        end, block, length, chunked, close, _, _, status, reason, _ = scratch.facts.tolist()
         if end > self.limits.head:
             raise self._too_long()
         self.started = True

@@ -26,11 +26,14 @@ import numpy.typing as npt
 
 from lbcore.jit import kernel
 
-END, BLOCK, LENGTH, CHUNKED, CLOSE, HOST, HOST_END, METHOD_END, TARGET_END, STATUS, REASON = range(11)
-FACTS = 11
+FACTS = 10
+END, BLOCK, LENGTH, CHUNKED, CLOSE, HOST, HOST_END = range(7)
+METHOD_END, TARGET_END, NORMAL = range(7, FACTS)
+STATUS, REASON = METHOD_END, TARGET_END
 """END: first byte after the head. BLOCK: bytes in the block. LENGTH: Content-Length, or -1. CHUNKED, CLOSE: 0 or 1.
 HOST, HOST_END: where its value stands, 0 and 0 without. METHOD_END, TARGET_END: of a request, which is
-`method target HTTP/1.1`. STATUS, REASON: of a response, the number, and where its line ends."""
+`method target HTTP/1.1`. NORMAL: 1 if its target is seen to be in its normal form (`target.normal` gives it back as it
+is). STATUS, REASON: of a response, the number, and where its line ends."""
 
 TOKEN: npt.NDArray[np.uint8] = np.zeros(256, np.uint8)  # 0: may not stand in a token; else the byte in lower case
 for _byte in b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz":
@@ -50,6 +53,7 @@ RARE = (
 LONGEST = 25  # of the names above
 NAMES: npt.NDArray[np.uint8] = np.zeros(256 * 32, np.uint8)
 CR, LF, SPACE, TAB, COLON, HASH = 13, 10, 32, 9, 58, 35
+SLASH, DOT, PERCENT, BACKSLASH, QUESTION = 47, 46, 37, 92, 63
 
 
 def interesting() -> npt.NDArray[np.uint8]:
@@ -212,16 +216,22 @@ def request(data: Any, longest: int, most: int, block: Any, facts: Any) -> bool:
     size, at = len(data), 0
     while at < size and TOKEN[data[at]]:
         at += 1
-    if at == 0 or at + 2 >= size or data[at] != SPACE or data[at + 1] != 47:
+    if at == 0 or at + 2 >= size or data[at] != SPACE or data[at + 1] != SLASH:
         return False
     facts[METHOD_END] = at
     at += 1
-    start = at
-    while at < size and 32 < data[at] < 127 and data[at] != HASH:
+    start, last, normal = at, SPACE, 1
+    while at < size and 32 < data[at] < 127 and data[at] != HASH and data[at] != QUESTION:  # the path
+        byte = data[at]
+        if byte == PERCENT or byte == BACKSLASH or (last == SLASH and (byte == SLASH or byte == DOT)):
+            normal = 0
+        last = byte
+        at += 1
+    while at < size and 32 < data[at] < 127 and data[at] != HASH:  # the query
         at += 1
     if at - start > longest or at + 11 > size or data[at] != SPACE:
         return False
-    facts[TARGET_END] = at
+    facts[TARGET_END], facts[NORMAL] = at, normal
     if not exactly(data, at, b" HTTP/1.1\r\n"):
         return False
     return bool(fields(data, at + 11, most, block, facts) and facts[HOST_END] > 0)

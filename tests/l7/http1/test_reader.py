@@ -13,6 +13,7 @@ from lbcore.l7.http1.requests import RequestReader
 from lbcore.l7.http1.responses import ResponseReader
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Peer, Request, Response
+from lbcore.l7.target import STRICT, Rules, normal
 
 LIMITS = Limits(target=200, head=1000, fields=20)
 
@@ -298,6 +299,33 @@ def test_the_short_cut_leads_to_the_same_place(first: bytes, lines: list[bytes],
         except Malformed as wrong:
             results.append((wrong.why, wrong.status))
     assert results[0] == results[1]
+
+
+PARTS = st.sampled_from([b"/", b".", b"..", b"a", b"%61", b"%", b"\\", b"?", b";", b"#", b"\x7f", b"\xe4"])
+TARGETS = st.lists(PARTS | st.binary(max_size=2), max_size=8).map(lambda parts: b"/" + b"".join(parts))
+LAX = Rules(slashes="keep", encoded_slash="keep", backslash="keep", control="keep")
+
+
+@settings(max_examples=600)
+@given(TARGETS)
+def test_a_target_seen_to_be_normal_is_normal(target: bytes) -> None:
+    """And nearly all that are, are seen to be: all without `//`, `/.`, `\\` and `%` in the path."""
+    reader = Requests()
+    try:
+        reader.feed(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+    except Malformed:
+        return
+    assert reader.framing.normal is not any(odd in target.partition(b"?")[0] for odd in (b"//", b"/.", b"\\", b"%"))
+    for rules in (STRICT, LAX, Rules(slashes="refuse")) if reader.framing.normal else ():
+        assert normal(target, rules) == target
+
+
+def test_what_was_seen_of_one_target_says_nothing_of_the_next() -> None:
+    reader = Requests()
+    for target, seen in ((b"/a", True), (b"/a/../b", False), (b"/a?/../b", True), (b"http://a/../b", False)):
+        reader.feed(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+        assert (target, reader.framing.normal) == (target, seen)
+        reader.next()
 
 
 # ---- responses ----
