@@ -52,7 +52,7 @@ class RequestReader(Reader):
                 data[method + 1 : target],
                 data[host:host_end].lower(),
                 self.scheme,
-                bytes(scratch.view[:block]),
+                scratch.view[:block].tobytes(),
                 self.peer,
                 "1.1",
                 size,

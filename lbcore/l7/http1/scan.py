@@ -67,7 +67,7 @@ def interesting() -> npt.NDArray[np.uint8]:
 INTERESTING = interesting()
 
 
-@kernel(gil=True)
+@kernel(gil=True, counted=False)
 def same(a: Any, start: int, end: int, word: Any) -> bool:
     """Is a[start:end], letters in lower case, this word?"""
     if end - start != len(word):
@@ -81,7 +81,7 @@ def same(a: Any, start: int, end: int, word: Any) -> bool:
     return True
 
 
-@kernel(gil=True)
+@kernel(gil=True, counted=False)
 def exactly(data: Any, start: int, word: Any) -> bool:
     """Does this word stand at `start`, letter by letter? There are that many bytes."""
     for i in range(len(word)):  # noqa: SIM110
@@ -90,7 +90,7 @@ def exactly(data: Any, start: int, word: Any) -> bool:
     return True
 
 
-@kernel(gil=True)
+@kernel(gil=True, counted=False)
 def plain_host(data: Any, start: int, end: int) -> bool:
     """A name or an IPv4 address, with a port or without; brackets and other rare things are looked at closer."""
     at = start
@@ -107,7 +107,7 @@ def plain_host(data: Any, start: int, end: int) -> bool:
     return at == end
 
 
-@kernel(gil=True)
+@kernel(gil=True, counted=False)
 def fields(data: Any, at: int, most: int, block: Any, facts: Any) -> bool:
     """The field lines from `at` to the empty line, into `block` and `facts`. False: look closer."""
     size, out, count = len(data), 0, 0
@@ -191,7 +191,7 @@ def fields(data: Any, at: int, most: int, block: Any, facts: Any) -> bool:
     return not (facts[CHUNKED] and facts[LENGTH] >= 0)
 
 
-@kernel(gil=True)
+@kernel(gil=True, counted=False)
 def rare(block: Any, start: int, end: int) -> bool:
     """Does the name need more understanding than there is here?"""
     for word in RARE:  # noqa: SIM110
@@ -207,7 +207,7 @@ def load() -> None:
     response(b"HTTP/1.1 200 OK\r\n\r\n", 100, block, facts)
 
 
-@kernel(gil=True)
+@kernel(gil=True, counted=False)
 def request(data: Any, longest: int, most: int, block: Any, facts: Any) -> bool:
     """A whole request head at the beginning of `data` (bytes). longest: of the target. most: field lines.
 
@@ -223,7 +223,7 @@ def request(data: Any, longest: int, most: int, block: Any, facts: Any) -> bool:
     start, last, normal = at, SPACE, 1
     while at < size and 32 < data[at] < 127 and data[at] != HASH and data[at] != QUESTION:  # the path
         byte = data[at]
-        if byte == PERCENT or byte == BACKSLASH or (last == SLASH and (byte == SLASH or byte == DOT)):
+        if byte in (PERCENT, BACKSLASH) or (last == SLASH and byte in (SLASH, DOT)):
             normal = 0
         last = byte
         at += 1
@@ -237,7 +237,7 @@ def request(data: Any, longest: int, most: int, block: Any, facts: Any) -> bool:
     return bool(fields(data, at + 11, most, block, facts) and facts[HOST_END] > 0)
 
 
-@kernel(gil=True)
+@kernel(gil=True, counted=False)
 def response(data: Any, most: int, block: Any, facts: Any) -> bool:
     """A whole response head at the beginning of `data`, of a status from 200 on. As `request`."""
     if len(data) < 16 or not exactly(data, 0, b"HTTP/1.1 "):
