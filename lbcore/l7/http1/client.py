@@ -296,6 +296,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
 
     def flush(self) -> None:
         if self._out:
-            out, self._out = self._out, []
+            data = b"".join(self._out)
+            self._out.clear()
             if not self._gone:
-                self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+                self.transport.write(data)

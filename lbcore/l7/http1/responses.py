@@ -50,9 +50,10 @@ class ResponseReader(Reader):
 
     def _head(self, data: bytes) -> bytes:
         scratch = self.scratch
-        if not scan.response(data, self.limits.fields, scratch.block, scratch.facts):
+        found: scan.Response = scan.response(data, self.limits.fields, scratch.block)
+        end, block, length, chunked, close, _, _, status, reason = found
+        if not end:
             return super()._head(data)
-        end, block, length, chunked, close, _, _, status, reason, _ = scratch.facts.tolist()
         if end > self.limits.head:
             raise self._too_long()
         self.started = True

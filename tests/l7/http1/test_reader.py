@@ -358,6 +358,38 @@ def test_responses(data: bytes, method: bytes, length: int | None, body: bytes, 
     assert (got.response.length, got.body, got.ended, got.framing.keep_alive) == (length, body, True, keep)
 
 
+class SlowResponses(Responses):
+    """Without the compiled short cut."""
+
+    def _head(self, data: bytes) -> bytes:
+        return super(ResponseReader, self)._head(data)
+
+
+STATUS_LINES = st.sampled_from(
+    [b"HTTP/1.1 200 OK", b"HTTP/1.1 204 ", b"HTTP/1.1 304 a\tb", b"HTTP/1.0 200 OK", b"HTTP/1.1 600 ?", b"HTTP/1.1 200"]
+)
+
+
+@settings(max_examples=600)
+@given(STATUS_LINES, st.lists(LINES, max_size=5), BODIES, st.sampled_from([b"GET", b"HEAD"]))
+def test_the_short_cut_of_responses_leads_to_the_same_place(
+    first: bytes, lines: list[bytes], body: bytes, method: bytes
+) -> None:
+    data = first + b"\r\n" + b"".join(lines) + b"\r\n" + body
+    results: list[object] = []
+    for kind in (Responses, SlowResponses):
+        reader = kind(method)
+        try:
+            reader.feed(data)
+        except Malformed as wrong:
+            results.append((wrong.why, wrong.status))
+            continue
+        r, framing = reader.response, reader.framing
+        head = (r.status, r.reason, r.length, list(r.headers)) if r is not None else None
+        results.append((head, reader.body, reader.ended, reader.pending, framing.keep_alive, framing.upgrade))
+    assert results[0] == results[1]
+
+
 @pytest.mark.parametrize(
     "data",
     [
