@@ -46,7 +46,7 @@ class Chooser(Protocol):
         ...
 
 
-class Turns:
+class Turns(Chooser):
     """Round robin."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Turns:
     def choose(self, key: int, shares: Sequence[float], active: Sequence[int]) -> int:
         """Whose turn it is."""
         count = len(shares)
-        for _ in range(count):
+        for _ in shares:
             number = self._next
             self._next = number + 1 if number + 1 < count else 0
             if shares[number] > 0:
@@ -63,7 +63,7 @@ class Turns:
         return NOBODY
 
 
-class SmoothTurns:
+class SmoothTurns(Chooser):
     """Smooth weighted round robin. Who has no share neither gains credit nor loses it."""
 
     def __init__(self, count: int) -> None:
@@ -74,7 +74,7 @@ class SmoothTurns:
         return smooth_turn(self._credit, shares) if any(shares) else NOBODY
 
 
-class LeastActive:
+class LeastActive(Chooser):
     """Least connections, or requests: the lowest active / share; equals take turns."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class LeastActive:
         return number
 
 
-class TwoDraws:
+class TwoDraws(Chooser):
     """The power of two choices: the lower active / share of two that were drawn, the first of equals."""
 
     def __init__(self, random: Generator) -> None:
@@ -113,7 +113,7 @@ class TwoDraws:
         return one, other + 1 if other >= one and count > 1 else other
 
 
-class Drawn:
+class Drawn(Chooser):
     """At random, in proportion to the shares."""
 
     def __init__(self, random: Generator) -> None:
@@ -128,7 +128,7 @@ class Drawn:
         return number if number < len(sums) else bisect_left(sums, sums[-1])  # the product was rounded up to the sum
 
 
-class ByKey:
+class ByKey(Chooser):
     """A table made of the full weights, by way of its `pick(hash64)`; passed over where a share is missing."""
 
     def __init__(self, pick: Callable[[int], int], weights: Sequence[float]) -> None:

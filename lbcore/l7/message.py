@@ -236,8 +236,10 @@ class Request(Message):
         protocol: bytes | None = None,
     ) -> None:
         self._fields = headers
-        self.method, self.target, self.authority, self.scheme = method, target, authority, scheme
-        self.peer, self.version, self.length, self.body = peer, version, length, body
+        self.method, self.target = method, target
+        self.authority, self.scheme = authority, scheme
+        self.peer, self.version = peer, version
+        self.length, self.body = length, body
         self.trailers, self.protocol = trailers, protocol
 
     @property

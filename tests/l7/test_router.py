@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -289,7 +290,7 @@ def test_many_segments_and_labels_cost_no_more_than_the_configuration_has() -> N
     for paths in (*one._wildcards.values(), one._others):
         assert paths.longest <= 4
     counted = Counted(one._others.prefixes)
-    assert one._others._replace(prefixes=counted).under(b"/a" * 10_000) == ()
+    assert replace(one._others, prefixes=counted).under(b"/a" * 10_000) == ()
     assert counted.asked <= 2
     one._wildcards = hosts = Counted(one._wildcards)  # type: ignore[misc]
     assert one.find(request("/", "a." * 5000 + "example")) is None

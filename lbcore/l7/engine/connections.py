@@ -31,6 +31,8 @@ class Connections:
         self.idle: dict[Backend, list[BackendConnection]] = {}
         self.open: set[BackendConnection] = set()
         self.shared = Shared(limits)
+        self.now = monotonic()
+        """What the clock said when it was last looked who is idle for too long."""
 
     def take(self, pool: Pool, backend: Backend) -> BackendConnection | Seat | None:
         """An idle one that is still good, or None."""
@@ -39,7 +41,7 @@ class Connections:
         idle = self.idle.get(backend)
         while idle:
             connection = idle.pop()
-            if monotonic() - connection.born < pool.timeouts.life and not connection.transport.is_closing():
+            if self.now - connection.born < pool.timeouts.life and not connection.transport.is_closing():
                 return connection
             connection.close()
             self.open.discard(connection)
@@ -62,7 +64,7 @@ class Connections:
             return await self.shared.connect(pool, backend)
 
         def give_back(connection: BackendConnection, usable: bool) -> None:
-            kept = self.idle.setdefault(backend, [])
+            kept, connection.idle_since = self.idle.setdefault(backend, []), self.now
             if usable and len(kept) < self.most:
                 kept.append(connection)
                 return
@@ -86,9 +88,9 @@ class Connections:
         self.open.add(connection)
         return connection
 
-    def prune(self) -> None:
-        """Close what has been idle for too long."""
-        now = monotonic()
+    def prune(self, now: float) -> None:
+        """Close what has been idle for too long. now: seconds of `monotonic`."""
+        self.now = now
         self.shared.prune()
         for idle in self.idle.values():
             while idle and now - idle[0].idle_since > idle[0].keep:

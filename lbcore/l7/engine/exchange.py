@@ -66,13 +66,14 @@ class Exchange(Attempts, Served):
 
     # ---- inwards ----
 
-    def begin(self, *, expects: bool = False) -> None:
-        """The request's head is there. expects: its body waits for `100 Continue`."""
+    def begin(self, *, expects: bool = False, normal: bool = False) -> None:
+        """The request's head is there. expects: its body waits for `100 Continue`. normal: its target is in the one
+        form already (see `target`), as its reader has seen."""
         request, self._expects = self.request, expects
         self._request_over = request.length == 0 and request.protocol is None
         self.proxy.exchanges.add(self)
         router = self.proxy.router
-        if refusal := self._refusal():
+        if refusal := self._refusal(normal):
             self._instead_of_a_pool, self._chain = refusal, router.everywhere
         elif route := router.find(request):
             self.route, self._chain = route.name, route.chain
@@ -90,7 +91,7 @@ class Exchange(Attempts, Served):
             return
         self._inwards()
 
-    def _refusal(self) -> Response | None:
+    def _refusal(self, is_normal: bool) -> Response | None:
         """What no route could change.
 
         From here on the target is in its one form (see `target`): what routes and filters decide by is what the backend
@@ -101,7 +102,7 @@ class Exchange(Attempts, Served):
             return text(405, f"{request.method.decode()} is not for this proxy")
         if request.length is not None and request.length > limits.body:
             return text(413, f"a body may have {limits.body} bytes")
-        if request.method != b"CONNECT":
+        if not is_normal and request.method != b"CONNECT":
             try:
                 request.target = normal(request.target, self.proxy.rules)
             except BadTarget as wrong:
@@ -228,7 +229,7 @@ class Exchange(Attempts, Served):
         if self._hedge is not None:
             self._drop_hedge()
         pool.mark(self.request, backend, response)
-        self._moved()
+        self.deadline = self.proxy.now + pool.timeouts.idle
         self._outwards(response, self._passed)
 
     def _outwards(self, response: Response, at: int) -> None:

@@ -107,7 +107,7 @@ class Proxy:
         for client in [client for client in self.clients if 0 < client.deadline < now]:
             client.deadline = 0.0
             client.expired()
-        self.connections.prune()
+        self.connections.prune(now)
         self._clock = asyncio.get_running_loop().call_later(TICK, self._tick)
 
     # ---- the end ----

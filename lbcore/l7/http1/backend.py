@@ -156,9 +156,10 @@ class BackendConnection(ResponseReader, asyncio.Protocol):
 
     def flush(self) -> None:
         if self._out:
-            out, self._out = self._out, []
+            data = b"".join(self._out)
+            self._out.clear()
             if not self._gone:
-                self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+                self.transport.write(data)
 
     # ---- responses ----
 
@@ -199,7 +200,7 @@ class BackendConnection(ResponseReader, asyncio.Protocol):
         usable = self.framing.keep_alive and self._sent and not self._kept and not self._gone
         if self._paused:
             self.resume_response()
-        self.reused, self.idle_since = True, monotonic()
+        self.reused = True
         if usable:
             self._give_back(self, True)
         elif not self._gone:

@@ -192,7 +192,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
             websocket.check_request(request.method, request.headers)
         self.deadline = 0.0
         self.exchange = self.proxy.exchange(self, request)
-        self.exchange.begin(expects=self.framing.expects)
+        self.exchange.begin(expects=self.framing.expects, normal=self.framing.normal)
 
     def on_body(self, data: bytes) -> None:
         if self.exchange is not None:
@@ -296,6 +296,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
 
     def flush(self) -> None:
         if self._out:
-            out, self._out = self._out, []
+            data = b"".join(self._out)
+            self._out.clear()
             if not self._gone:
-                self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+                self.transport.write(data)

@@ -50,6 +50,8 @@ class Framing:
     upgrade: bytes = b""
     """The protocol that the connection is to become, or has become."""
     host: bytes | None = None
+    normal: bool = False
+    """The target is seen to be in its normal form (see `target`)."""
     trailers: bool = False
     """`TE: trailers`: the sender takes trailers."""
 

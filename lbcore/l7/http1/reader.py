@@ -42,7 +42,7 @@ NONE = Headers()
 class Reader:
     """What both kinds of message have in common. The subclasses know how their head says where the body ends."""
 
-    __slots__ = ("_kept", "_left", "_most", "_state", "limits", "scratch", "started", "waiting")
+    __slots__ = ("_kept", "_left", "_state", "limits", "scratch", "started", "waiting")
 
     def __init__(self, limits: Limits, scratch: Scratch | None = None) -> None:
         self.limits = limits
@@ -54,7 +54,6 @@ class Reader:
         self._state: Callable[[bytes], bytes] = self._head
         self._kept = b""
         self._left = 0
-        self._most = limits.head
 
     # ---- what comes out ----
 
@@ -78,7 +77,6 @@ class Reader:
 
     def next(self) -> None:
         """Read the next message; what has come of it already is read at once."""
-        self._state, self._most = self._head, self.limits.head
         self.waiting = self.started = False
         if self._kept:
             self.feed(b"")
@@ -141,7 +139,7 @@ class Reader:
             self._end(NONE)
 
     def _end(self, trailers: Headers) -> None:
-        self.waiting = True
+        self._state, self.waiting = self._head, True
         self.on_end(trailers)
 
     def _counted(self, data: bytes) -> bytes:

@@ -36,23 +36,24 @@ class RequestReader(Reader):
 
     def _head(self, data: bytes) -> bytes:
         scratch, limits = self.scratch, self.limits
-        facts = scratch.facts
-        if not scan.request(data, limits.target, limits.fields, scratch.block, facts):
+        found: scan.Request = scan.request(data, limits.target, limits.fields, scratch.block)
+        end, block, length, chunked, close, host, host_end, method, target, normal = found
+        if not end:
             return self._unusual(data)
-        end, block, length, chunked, close, host, host_end, method, target, _, _ = facts.tolist()
         if end > limits.head:
             raise self._too_long()
         self.started, self._skipped = True, False
         framing = self.framing
-        framing.minor, framing.keep_alive, framing.expects = 1, not close, False
-        size = None if chunked else max(length, 0)
+        framing.minor, framing.keep_alive = 1, not close
+        framing.expects, framing.normal = False, normal == 1
+        size = length if length > 0 else None if chunked else 0
         self.on_head(
             Request(
                 data[:method],
                 data[method + 1 : target],
                 data[host:host_end].lower(),
                 self.scheme,
-                bytes(scratch.view[:block]),
+                scratch.view[:block].tobytes(),
                 self.peer,
                 "1.1",
                 size,

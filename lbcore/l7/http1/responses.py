@@ -50,9 +50,10 @@ class ResponseReader(Reader):
 
     def _head(self, data: bytes) -> bytes:
         scratch = self.scratch
-        if not scan.response(data, self.limits.fields, scratch.block, scratch.facts):
+        found: scan.Response = scan.response(data, self.limits.fields, scratch.block)
+        end, block, length, chunked, close, _, _, status, reason = found
+        if not end:
             return super()._head(data)
-        end, block, length, chunked, close, _, _, _, _, status, reason = scratch.facts.tolist()
         if end > self.limits.head:
             raise self._too_long()
         self.started = True
@@ -60,7 +61,7 @@ class ResponseReader(Reader):
         bodiless = self.method == b"HEAD" or status in BODILESS
         until_close = not bodiless and not chunked and size is None
         framing.minor, framing.keep_alive, framing.upgrade = 1, not close and not until_close, b""
-        response = Response(status, bytes(scratch.view[:block]), None, size, None, data[13:reason])
+        response = Response(status, scratch.view[:block].tobytes(), None, size, None, data[13:reason])
         if size is not None and not bodiless and len(data) == end + size:  # most of them
             self.waiting = True
             self.on_whole(response, data[end:])

@@ -10,7 +10,8 @@ So the lines that are passed on are copied as they are checked, names in lower c
 one block of bytes: `name: value CRLF`, again and again. If nobody on the way asks for a header, the block is what is
 written to the other side, and no list of headers was ever made (`message.Message`).
 
-The facts of a head come in an array of integers, `FACTS` long; the names below are their places.
+What else there is to say of a head comes as a tuple of integers, `Request` or `Response`. "Look closer" is a tuple of
+zeros: a head that was read has an end.
 
 Traps
 - A table of 256 entries says which bytes may stand in a token; a comparison chain would be ten branches a byte.
@@ -19,18 +20,22 @@ Traps
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from lbcore.jit import kernel
 
-END, BLOCK, LENGTH, CHUNKED, CLOSE, HOST, HOST_END, METHOD_END, TARGET_END, STATUS, REASON = range(11)
-FACTS = 11
-"""END: first byte after the head. BLOCK: bytes in the block. LENGTH: Content-Length, or -1. CHUNKED, CLOSE: 0 or 1.
-HOST, HOST_END: where its value stands, 0 and 0 without. METHOD_END, TARGET_END: of a request, which is
-`method target HTTP/1.1`. STATUS, REASON: of a response, the number, and where its line ends."""
+Fields: TypeAlias = tuple[int, int, int, int, int, int, int]
+"""end: first byte after the head. block: bytes in the block. length: Content-Length, or -1. chunked, close: 0 or 1.
+host, host_end: where its value stands, 0 and 0 without."""
+Request: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int]
+"""`Fields`, and method, target: where they end in `method target HTTP/1.1`. normal: 1 if the target is seen to be in
+its normal form (`target.normal` gives it back as it is)."""
+Response: TypeAlias = tuple[int, int, int, int, int, int, int, int, int]
+"""`Fields`, the status, and where its line ends."""
+NO_FIELDS, NO_REQUEST, NO_RESPONSE = (0,) * 7, (0,) * 10, (0,) * 9
 
 TOKEN: npt.NDArray[np.uint8] = np.zeros(256, np.uint8)  # 0: may not stand in a token; else the byte in lower case
 for _byte in b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz":
@@ -50,6 +55,7 @@ RARE = (
 LONGEST = 25  # of the names above
 NAMES: npt.NDArray[np.uint8] = np.zeros(256 * 32, np.uint8)
 CR, LF, SPACE, TAB, COLON, HASH = 13, 10, 32, 9, 58, 35
+SLASH, DOT, PERCENT, BACKSLASH, QUESTION = 47, 46, 37, 92, 63
 
 
 def interesting() -> npt.NDArray[np.uint8]:
@@ -63,7 +69,7 @@ def interesting() -> npt.NDArray[np.uint8]:
 INTERESTING = interesting()
 
 
-@kernel(gil=True)
+@kernel(gil=True, counted=False)
 def same(a: Any, start: int, end: int, word: Any) -> bool:
     """Is a[start:end], letters in lower case, this word?"""
     if end - start != len(word):
@@ -77,7 +83,7 @@ def same(a: Any, start: int, end: int, word: Any) -> bool:
     return True
 
 
-@kernel(gil=True)
+@kernel(gil=True, counted=False)
 def exactly(data: Any, start: int, word: Any) -> bool:
     """Does this word stand at `start`, letter by letter? There are that many bytes."""
     for i in range(len(word)):  # noqa: SIM110
@@ -86,7 +92,7 @@ def exactly(data: Any, start: int, word: Any) -> bool:
     return True
 
 
-@kernel(gil=True)
+@kernel(gil=True, counted=False)
 def plain_host(data: Any, start: int, end: int) -> bool:
     """A name or an IPv4 address, with a port or without; brackets and other rare things are looked at closer."""
     at = start
@@ -103,22 +109,22 @@ def plain_host(data: Any, start: int, end: int) -> bool:
     return at == end
 
 
-@kernel(gil=True)
-def fields(data: Any, at: int, most: int, block: Any, facts: Any) -> bool:
-    """The field lines from `at` to the empty line, into `block` and `facts`. False: look closer."""
+@kernel(gil=True, counted=False)
+def fields(data: Any, at: int, most: int, block: Any) -> Fields:
+    """The field lines from `at` to the empty line, into `block`."""
     size, out, count = len(data), 0, 0
     room = len(block) - 8
-    facts[LENGTH], facts[CHUNKED], facts[CLOSE], facts[HOST], facts[HOST_END] = -1, 0, 0, 0, 0
+    length, chunked, close, host, host_end = -1, 0, 0, 0, 0
     while True:
         if at + 1 >= size:
-            return False
+            return NO_FIELDS
         if data[at] == CR:
             if data[at + 1] != LF:
-                return False
+                return NO_FIELDS
             break
         count += 1
         if count > most:
-            return False
+            return NO_FIELDS
         name, line = at, out
         while at < size:  # the name
             lower = TOKEN[data[at]]
@@ -128,7 +134,7 @@ def fields(data: Any, at: int, most: int, block: Any, facts: Any) -> bool:
             out += 1
             at += 1
         if at >= size or data[at] != COLON or at == name or out >= room:
-            return False
+            return NO_FIELDS
         name_end = at
         at += 1
         while at < size and (data[at] == SPACE or data[at] == TAB):
@@ -145,7 +151,7 @@ def fields(data: Any, at: int, most: int, block: Any, facts: Any) -> bool:
             out += 1
             at += 1
         if at + 1 >= size or out >= room or data[at] != CR or data[at + 1] != LF:
-            return False
+            return NO_FIELDS
         value_end = at
         while out > first and (block[out - 1] == SPACE or block[out - 1] == TAB):
             out -= 1
@@ -153,41 +159,42 @@ def fields(data: Any, at: int, most: int, block: Any, facts: Any) -> bool:
         block[out], block[out + 1] = CR, LF
         out += 2
         at += 2
-        length = name_end - name
-        if length > LONGEST or not INTERESTING[block[line] * 32 + length]:
+        word = line + name_end - name
+        if word - line > LONGEST or not INTERESTING[block[line] * 32 + word - line]:
             continue
-        if same(block, line, line + length, HOST_NAME):
-            if facts[HOST_END] or not plain_host(data, value, value_end):
-                return False
-            facts[HOST], facts[HOST_END] = value, value_end
-        elif same(block, line, line + length, CONTENT_LENGTH):
-            if facts[LENGTH] >= 0 or value_end == value or value_end - value > 18:
-                return False
+        if same(block, line, word, HOST_NAME):
+            if host_end or not plain_host(data, value, value_end):
+                return NO_FIELDS
+            host, host_end = value, value_end
+        elif same(block, line, word, CONTENT_LENGTH):
+            if length >= 0 or value_end == value or value_end - value > 18:
+                return NO_FIELDS
             number = 0
             for i in range(value, value_end):
                 if not 48 <= data[i] <= 57:
-                    return False
+                    return NO_FIELDS
                 number = number * 10 + data[i] - 48
-            facts[LENGTH] = number
-        elif same(block, line, line + length, TRANSFER_ENCODING):
-            if facts[CHUNKED] or not same(data, value, value_end, CHUNKED_WORD):
-                return False
-            facts[CHUNKED] = 1
-        elif same(block, line, line + length, CONNECTION):
+            length = number
+        elif same(block, line, word, TRANSFER_ENCODING):
+            if chunked or not same(data, value, value_end, CHUNKED_WORD):
+                return NO_FIELDS
+            chunked = 1
+        elif same(block, line, word, CONNECTION):
             if same(data, value, value_end, CLOSE_WORD):
-                facts[CLOSE] = 1
-            elif not same(data, value, value_end, KEEP_WORD) or facts[CLOSE]:
-                return False
-        elif rare(block, line, line + length):
-            return False
+                close = 1
+            elif not same(data, value, value_end, KEEP_WORD) or close:
+                return NO_FIELDS
+        elif rare(block, line, word):
+            return NO_FIELDS
         else:
             continue
-        out = line  # said in facts, not passed on
-    facts[BLOCK], facts[END] = out, at + 2
-    return not (facts[CHUNKED] and facts[LENGTH] >= 0)
+        out = line  # said in numbers, not passed on
+    if chunked and length >= 0:
+        return NO_FIELDS
+    return at + 2, out, length, chunked, close, host, host_end
 
 
-@kernel(gil=True)
+@kernel(gil=True, counted=False)
 def rare(block: Any, start: int, end: int) -> bool:
     """Does the name need more understanding than there is here?"""
     for word in RARE:  # noqa: SIM110
@@ -198,54 +205,63 @@ def rare(block: Any, start: int, end: int) -> bool:
 
 def load() -> None:
     """Have both compiled, or loaded from the cache: some seconds that no client should wait."""
-    block, facts = np.empty(512, np.uint8), np.zeros(FACTS, np.int64)
-    request(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", 100, 100, block, facts)
-    response(b"HTTP/1.1 200 OK\r\n\r\n", 100, block, facts)
+    block = np.empty(512, np.uint8)
+    request(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", 100, 100, block)
+    response(b"HTTP/1.1 200 OK\r\n\r\n", 100, block)
 
 
-@kernel(gil=True)
-def request(data: Any, longest: int, most: int, block: Any, facts: Any) -> bool:
+@kernel(gil=True, counted=False)
+def request(data: Any, longest: int, most: int, block: Any) -> Request:
     """A whole request head at the beginning of `data` (bytes). longest: of the target. most: field lines.
 
-    block: uint8[n], room for the lines. facts: int64[FACTS]. False: not complete, not ordinary, or wrong.
+    block: uint8[n], room for the lines. Zeros: not complete, not ordinary, or wrong.
     """
     size, at = len(data), 0
     while at < size and TOKEN[data[at]]:
         at += 1
-    if at == 0 or at + 2 >= size or data[at] != SPACE or data[at + 1] != 47:
-        return False
-    facts[METHOD_END] = at
+    if at == 0 or at + 2 >= size or data[at] != SPACE or data[at + 1] != SLASH:
+        return NO_REQUEST
+    method = at
     at += 1
-    start = at
-    while at < size and 32 < data[at] < 127 and data[at] != HASH:
+    start, last, normal = at, SPACE, 1
+    while at < size and 32 < data[at] < 127 and data[at] != HASH and data[at] != QUESTION:  # the path
+        byte = data[at]
+        if byte in (PERCENT, BACKSLASH) or (last == SLASH and byte in (SLASH, DOT)):
+            normal = 0
+        last = byte
+        at += 1
+    while at < size and 32 < data[at] < 127 and data[at] != HASH:  # the query
         at += 1
     if at - start > longest or at + 11 > size or data[at] != SPACE:
-        return False
-    facts[TARGET_END] = at
+        return NO_REQUEST
+    target = at
     if not exactly(data, at, b" HTTP/1.1\r\n"):
-        return False
-    return bool(fields(data, at + 11, most, block, facts) and facts[HOST_END] > 0)
+        return NO_REQUEST
+    found = fields(data, at + 11, most, block)
+    end, host_end = found[0], found[6]
+    return (*found, method, target, normal) if end and host_end else NO_REQUEST
 
 
-@kernel(gil=True)
-def response(data: Any, most: int, block: Any, facts: Any) -> bool:
+@kernel(gil=True, counted=False)
+def response(data: Any, most: int, block: Any) -> Response:
     """A whole response head at the beginning of `data`, of a status from 200 on. As `request`."""
     if len(data) < 16 or not exactly(data, 0, b"HTTP/1.1 "):
-        return False
+        return NO_RESPONSE
     status = 0
     for i in range(9, 12):
         if not 48 <= data[i] <= 57:
-            return False
+            return NO_RESPONSE
         status = status * 10 + data[i] - 48
     at = 12
     if status < 200 or status > 599 or data[at] != SPACE:
-        return False
+        return NO_RESPONSE
     while at < len(data) and (data[at] >= SPACE or data[at] == TAB) and data[at] != 127:
         at += 1
     if at + 1 >= len(data) or data[at] != CR or data[at + 1] != LF:
-        return False
-    facts[STATUS], facts[REASON] = status, at
-    return bool(fields(data, at + 2, most, block, facts) and facts[HOST_END] == 0)
+        return NO_RESPONSE
+    found = fields(data, at + 2, most, block)
+    end, host_end = found[0], found[6]
+    return (*found, status, at) if end and not host_end else NO_RESPONSE
 
 
 class Scratch:
@@ -253,6 +269,5 @@ class Scratch:
 
     def __init__(self, head: int) -> None:
         self.block: npt.NDArray[np.uint8] = np.empty(2 * head + 64, np.uint8)
-        self.facts: npt.NDArray[np.int64] = np.zeros(FACTS, np.int64)
         self.view = memoryview(self.block.data)
         """Of the block, to take bytes from."""

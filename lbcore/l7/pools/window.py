@@ -15,12 +15,13 @@ class Window:
     sums: of each kind, as of the last call. A clock that goes back counts into the part that is open.
     """
 
-    __slots__ = ("_counts", "_end", "_part", "_width", "sums")
+    __slots__ = ("_counts", "_end", "_open", "_part", "_width", "sums")
 
     def __init__(self, span: float, kinds: int = 1, parts: int = 10) -> None:
         self.sums = [0] * kinds
         self._counts = [[0] * kinds for _ in range(parts)]
         self._width = span / parts
+        self._open = self._counts[0]
         self._part = 0  # that is open, counted from the clock's zero: whole numbers, so that no part is skipped
         self._end = float("-inf")
 
@@ -28,7 +29,7 @@ class Window:
         """One more of that kind."""
         if now >= self._end:
             self.roll(now)
-        self._counts[self._part % len(self._counts)][kind] += 1
+        self._open[kind] += 1
         self.sums[kind] += 1
 
     def roll(self, now: float) -> None:
@@ -40,7 +41,7 @@ class Window:
                 self.sums[kind] -= count
                 counts[kind] = 0
         self._part = max(self._part, part)
-        self._end = (self._part + 1) * self._width
+        self._open, self._end = self._counts[self._part % parts], (self._part + 1) * self._width
 
     def clear(self) -> None:
         """Forget everything."""

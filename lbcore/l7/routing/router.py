@@ -66,7 +66,8 @@ Candidates = tuple[tuple[Test | None, Route], ...]
 """Routes that may take a request, and what is still to be asked of it; None: nothing."""
 
 
-class Paths(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Paths:
     """The routes of one host, by path."""
 
     exact: dict[bytes, Candidates]

@@ -29,8 +29,8 @@ ANSWER = b"HTTP/1.1 %b\r\ncontent-length: %d\r\ncontent-type: text/plain\r\nserv
 def compiled():
     """Reading is compiled code: it is compiled, or loaded, before anybody's patience is measured."""
     scratch = Scratch(1000)
-    scan.request(get(), 100, 10, scratch.block, scratch.facts)
-    scan.response(ANSWER % (b"200 OK", 0, b""), 10, scratch.block, scratch.facts)
+    scan.request(get(), 100, 10, scratch.block)
+    scan.response(ANSWER % (b"200 OK", 0, b""), 10, scratch.block)
 
 
 def filters(*more):

@@ -13,6 +13,7 @@ from lbcore.l7.http1.requests import RequestReader
 from lbcore.l7.http1.responses import ResponseReader
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Peer, Request, Response
+from lbcore.l7.target import STRICT, Rules, normal
 
 LIMITS = Limits(target=200, head=1000, fields=20)
 
@@ -300,6 +301,33 @@ def test_the_short_cut_leads_to_the_same_place(first: bytes, lines: list[bytes],
     assert results[0] == results[1]
 
 
+PARTS = st.sampled_from([b"/", b".", b"..", b"a", b"%61", b"%", b"\\", b"?", b";", b"#", b"\x7f", b"\xe4"])
+TARGETS = st.lists(PARTS | st.binary(max_size=2), max_size=8).map(lambda parts: b"/" + b"".join(parts))
+LAX = Rules(slashes="keep", encoded_slash="keep", backslash="keep", control="keep")
+
+
+@settings(max_examples=600)
+@given(TARGETS)
+def test_a_target_seen_to_be_normal_is_normal(target: bytes) -> None:
+    """And nearly all that are, are seen to be: all without `//`, `/.`, `\\` and `%` in the path."""
+    reader = Requests()
+    try:
+        reader.feed(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+    except Malformed:
+        return
+    assert reader.framing.normal is not any(odd in target.partition(b"?")[0] for odd in (b"//", b"/.", b"\\", b"%"))
+    for rules in (STRICT, LAX, Rules(slashes="refuse")) if reader.framing.normal else ():
+        assert normal(target, rules) == target
+
+
+def test_what_was_seen_of_one_target_says_nothing_of_the_next() -> None:
+    reader = Requests()
+    for target, seen in ((b"/a", True), (b"/a/../b", False), (b"/a?/../b", True), (b"http://a/../b", False)):
+        reader.feed(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+        assert (target, reader.framing.normal) == (target, seen)
+        reader.next()
+
+
 # ---- responses ----
 
 
@@ -328,6 +356,38 @@ def test_responses(data: bytes, method: bytes, length: int | None, body: bytes, 
     got = answer(data, method)
     assert got.response is not None
     assert (got.response.length, got.body, got.ended, got.framing.keep_alive) == (length, body, True, keep)
+
+
+class SlowResponses(Responses):
+    """Without the compiled short cut."""
+
+    def _head(self, data: bytes) -> bytes:
+        return super(ResponseReader, self)._head(data)
+
+
+STATUS_LINES = st.sampled_from(
+    [b"HTTP/1.1 200 OK", b"HTTP/1.1 204 ", b"HTTP/1.1 304 a\tb", b"HTTP/1.0 200 OK", b"HTTP/1.1 600 ?", b"HTTP/1.1 200"]
+)
+
+
+@settings(max_examples=600)
+@given(STATUS_LINES, st.lists(LINES, max_size=5), BODIES, st.sampled_from([b"GET", b"HEAD"]))
+def test_the_short_cut_of_responses_leads_to_the_same_place(
+    first: bytes, lines: list[bytes], body: bytes, method: bytes
+) -> None:
+    data = first + b"\r\n" + b"".join(lines) + b"\r\n" + body
+    results: list[object] = []
+    for kind in (Responses, SlowResponses):
+        reader = kind(method)
+        try:
+            reader.feed(data)
+        except Malformed as wrong:
+            results.append((wrong.why, wrong.status))
+            continue
+        r, framing = reader.response, reader.framing
+        head = (r.status, r.reason, r.length, list(r.headers)) if r is not None else None
+        results.append((head, reader.body, reader.ended, reader.pending, framing.keep_alive, framing.upgrade))
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize(
