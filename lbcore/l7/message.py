@@ -174,7 +174,9 @@ class Message:
         """No line of these names."""
         fields = self._fields
         if isinstance(fields, bytes):
-            self._fields = names.line.sub(b"", b"\n" + fields)[1:]
+            block = b"\n" + fields
+            if names.line.search(block):  # seldom
+                self._fields = names.line.sub(b"", block)[1:]
         else:
             fields[:] = [line for line in fields if line[0] not in names]
 
@@ -183,13 +185,22 @@ class Message:
 
         ValueError unless there are so many: a value with a line end in it would be two lines (response splitting).
         """
-        if len(lines.splitlines()) != count or 0 in lines:
-            raise ValueError(f"{lines[:200]!r}: must be {count} lines; CR, LF or NUL inside a field")
+        self.put_checked(checked(lines, count))
+
+    def put_checked(self, lines: bytes) -> None:
+        """The same for lines that have been looked at (`checked`), or in which nothing but digits and names changes."""
         fields = self._fields
         if isinstance(fields, bytes):
             self._fields = fields + lines
         else:
             fields += _listed(lines)
+
+
+def checked(lines: bytes, count: int = 1) -> bytes:
+    """These lines, each `name: value CRLF`. ValueError unless there are so many, see `Message.put`."""
+    if len(lines.splitlines()) != count or 0 in lines:
+        raise ValueError(f"{lines[:200]!r}: must be {count} lines; CR, LF or NUL inside a field")
+    return lines
 
 
 def _listed(block: bytes) -> list[tuple[bytes, bytes]]:
@@ -268,9 +279,13 @@ class Request(Message):
     def cookie(self, wanted: bytes) -> bytes | None:
         """The first cookie of that name."""
         mark = wanted + b"="
-        if not any(mark in line for _, line in self.lines(COOKIE)):
-            return None  # most have none of that name, and need not be taken apart
-        return next((value for name, value in self.cookies() if name == wanted), None)
+        for _, line in self.lines(COOKIE):
+            if mark in line:  # most have none of that name, and need not be taken apart
+                for pair in line.split(b";"):
+                    pair = pair.strip(b" \t")
+                    if pair.startswith(mark):
+                        return pair[len(mark) :]
+        return None
 
 
 class Response(Message):
