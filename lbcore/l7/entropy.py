@@ -36,13 +36,14 @@ os.register_at_fork(after_in_child=_forked)
 
 
 class Entropy:
-    """`entropy(n)`: n random bytes of the source, n at most 4096. Not for threads."""
+    """Small pieces of what the source gives, `os.urandom` or `digits`. Not for threads."""
 
     def __init__(self, source: Callable[[int], bytes] = os.urandom) -> None:
         self._source = source
         self._piece, self._at, self._forks = b"", PIECE, _Forks.count
 
-    def __call__(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
+        """So many, at most 4096, that nobody was given before."""
         at = self._at
         end = at + size
         if end > PIECE or self._forks != _Forks.count:

@@ -81,13 +81,14 @@ class Headers(list[tuple[bytes, bytes]]):
 class Names(frozenset[bytes]):
     """Names of fields, in lower case, that messages are asked for; made once, for making it takes its time."""
 
-    __slots__ = ("line",)
+    __slots__ = ("find", "line")
 
     def __init__(self, names: Iterable[bytes] = ()) -> None:
         groups = groupby(sorted(self), key=lambda name: name[:1])  # most lines are told apart by the first letter
         ways = [b"%b(?:%b)" % (re.escape(first), b"|".join(re.escape(name[1:]) for name in g)) for first, g in groups]
         self.line: Final = re.compile(rb"\n(%b): ([^\r]*)\r" % (b"|".join(ways) or b"(?!)"))
         """A line of one of them, from the line end before it; its own LF begins the next."""
+        self.find: Final = self.line.findall
 
 
 class Transform(Protocol):
@@ -156,7 +157,7 @@ class Message:
         """The lines of these names, in their order."""
         fields = self._fields
         if isinstance(fields, bytes):
-            return names.line.findall(b"\n" + fields)
+            return names.find(b"\n" + fields)
         return [line for line in fields if line[0] in names]
 
     def get(self, name: bytes) -> bytes | None:

@@ -10,7 +10,6 @@ overwritten: one exchange has one name.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -43,14 +42,14 @@ class RequestIdOptions(
 
 
 class RequestId(Filter):
-    """Names requests; `draw(n)` gives n random hexadecimal digits."""
+    """Names requests, with digits of `entropy`."""
 
-    def __init__(self, options: RequestIdOptions, draw: Callable[[int], bytes] | None = None) -> None:
+    def __init__(self, options: RequestIdOptions, entropy: Entropy | None = None) -> None:
         name = name_of(options.header, "header")
         self._names, self._line = Names((name,)), name.replace(b"%", b"%%") + b": %b\r\n"
         self._echo = options.echo
         self._trust = Trust(networks_of(options.trusted, "trusted")) if options.trusted else None
-        self._draw = draw or Entropy(digits)
+        self._entropy = entropy or Entropy(digits)
 
     def on_request(self, exchange: Exchange) -> Answer:
         request = exchange.request
@@ -60,7 +59,7 @@ class RequestId(Filter):
             if self._trust and not more and SANE.fullmatch(value) and request.peer.address in self._trust:
                 brought = value
             request.drop(self._names)
-        identity = brought or self._draw(32)
+        identity = brought or self._entropy.take(32)
         exchange.notes[REQUEST_ID] = identity
         request.put_checked(self._line % identity)
         return None

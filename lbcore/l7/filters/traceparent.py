@@ -69,6 +69,13 @@ def state(lines: Sequence[bytes]) -> bytes:
     return joined if len(keys) == len(members) <= MEMBERS and len(joined) <= STATE_LIMIT else b""
 
 
+def identities(size: int, source: Callable[[int], bytes] = digits) -> bytes:
+    """Random digits, never 16 zeros in a row: what is cut out of them is no id of zeros, which is none (3.2.2.3)."""
+    while NOUGHT in (drawn := source(size)):
+        pass
+    return drawn
+
+
 class TraceparentOptions(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="traceparent"
 ):
@@ -86,20 +93,18 @@ class TraceparentOptions(
 
 
 class Traceparent(Filter):
-    """Carries traces on; `draw(n)` gives n random hexadecimal digits."""
+    """Carries traces on, or begins them with digits of `entropy` (see `identities`)."""
 
-    def __init__(self, options: TraceparentOptions, draw: Callable[[int], bytes] | None = None) -> None:
+    def __init__(self, options: TraceparentOptions, entropy: Entropy | None = None) -> None:
         self._trust = Trust(networks_of(options.trusted, "trusted"))
-        self._draw = draw or Entropy(digits)
+        self._entropy = entropy or Entropy(identities)
         share = int(options.sample * 2**32)
         self._threshold = b"%08x" % share if share < 2**32 else b"g"  # the last one: above all eight digits
 
     def on_request(self, exchange: Exchange) -> Answer:
         request = exchange.request
         given = request.lines(FIELDS)
-        drawn = self._draw(48)
-        while NOUGHT in drawn:  # an identity of zeros alone would be none (3.2.2.3)
-            drawn = self._draw(48)
+        drawn = self._entropy.take(48)
         trace, span, luggage, parent = drawn[:32], drawn[32:], b"", None
         if given:
             parents = [value for name, value in given if name == b"traceparent"]
