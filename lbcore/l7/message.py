@@ -215,6 +215,7 @@ def block_of(lines: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 COOKIE: Final = Names((b"cookie",))
+NO_LINES: Final[list[tuple[bytes, bytes]]] = []
 
 
 class Request(Message):
@@ -231,7 +232,10 @@ class Request(Message):
       (RFC 8441).
     """
 
-    __slots__ = ("authority", "body", "length", "method", "peer", "protocol", "scheme", "target", "trailers", "version")
+    __slots__ = (
+        "_cookie_lines", "_searched", "authority", "body", "length", "method", "peer", "protocol", "scheme", "target",
+        "trailers", "version",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -247,7 +251,8 @@ class Request(Message):
         trailers: Headers | None = None,
         protocol: bytes | None = None,
     ) -> None:
-        self._fields = headers
+        self._fields, self._searched = headers, b""
+        self._cookie_lines: list[tuple[bytes, bytes]] = NO_LINES  # in `_searched`
         self.method, self.target, self.authority, self.scheme = method, target, authority, scheme
         self.peer, self.version, self.length, self.body = peer, version, length, body
         self.trailers, self.protocol = trailers, protocol
@@ -271,7 +276,7 @@ class Request(Message):
 
     def cookies(self) -> Iterable[tuple[bytes, bytes]]:
         """Names and values of the cookies, as they stand (RFC 6265, 4.2)."""
-        for _, line in self.lines(COOKIE):
+        for _, line in self._of_cookies():
             for pair in line.split(b";"):
                 name, found, value = pair.strip(b" \t").partition(b"=")
                 if found:
@@ -280,13 +285,22 @@ class Request(Message):
     def cookie(self, wanted: bytes) -> bytes | None:
         """The first cookie of that name."""
         mark = wanted + b"="
-        for _, line in self.lines(COOKIE):
+        for _, line in self._of_cookies():
             if mark in line:  # most have none of that name, and need not be taken apart
                 for pair in line.split(b";"):
                     pair = pair.strip(b" \t")
                     if pair.startswith(mark):
                         return pair[len(mark) :]
         return None
+
+    def _of_cookies(self) -> list[tuple[bytes, bytes]]:
+        """The lines of cookies. Several ask for them, so they are not looked for again in the same bytes."""
+        fields = self._fields
+        if not isinstance(fields, bytes):
+            return self.lines(COOKIE)
+        if fields is not self._searched:
+            self._searched, self._cookie_lines = fields, self.lines(COOKIE)
+        return self._cookie_lines
 
 
 class Response(Message):
