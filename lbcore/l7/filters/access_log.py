@@ -19,7 +19,7 @@ import math
 import re
 import time
 from collections.abc import Callable
-from typing import Any, BinaryIO, Final, Literal, NamedTuple, TypeAlias
+from typing import BinaryIO, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -41,6 +41,8 @@ HIDDEN: Final = (
     "signature", "sig", "jwt", "x-amz-signature", "x-amz-credential", "x-amz-security-token",
 )  # fmt: skip
 VISIBLE: Final = bytes(byte for byte in range(32, 127) if byte not in b'"\\')
+SEEN: Final = bytes(byte if byte in VISIBLE else ord("?") for byte in range(256))
+"""A table that changes every text but one that is visible."""
 PARAMETER: Final = re.compile(rb"[?&;]([^=&;]*)=")
 QUESTION: Final = ord("?")
 LIMIT: Final = 2048
@@ -59,8 +61,7 @@ class Form(NamedTuple):
     line: bytes
     """The template: first for a label each, then, `%%`, for what is each request's own."""
     field: bytes
-    """What follows it for each further field of the request."""
-    end: bytes
+    """What stands at its end for each further field of the request."""
     mark: bytes
     """What stands before the two digits of an escaped byte."""
     nothing: bytes
@@ -72,18 +73,16 @@ FORMS: Final = {
         "%Y-%m-%dT%H:%M:%S",
         b'{"client":"%%b","time":"%%b","method":"%%b","target":"%%b","version":"%b","status":%d,"bytes_out":%%d,'
         b'"referer":"%%b","user_agent":"%%b","host":"%%b","route":"%b","backend":"%b","attempts":%d,"seconds":%%.6f,'
-        b'"bytes_in":%%d,"error":"%b","request_id":"%%b","trace_id":"%%b"',
-        b',"%b":"%%b"',
-        b"}\n",
+        b'"bytes_in":%%d,"error":"%b","request_id":"%%b","trace_id":"%%b"%%b}\n',
+        b',"%b":"%b"',
         rb"\\x",  # JSON has no \xNN; so its reader gets the same text as that of "combined"
         b"",
     ),
     "combined": Form(
         "%d/%b/%Y:%H:%M:%S +0000",
         b'%%b - - [%%b] "%%b %%b HTTP/%b" %d %%d "%%b" "%%b" host="%%b" route="%b" backend="%b" attempts=%d '
-        b'seconds=%%.6f bytes_in=%%d error="%b" request_id="%%b" trace_id="%%b"',
-        b' %b="%%b"',
-        b"\n",
+        b'seconds=%%.6f bytes_in=%%d error="%b" request_id="%%b" trace_id="%%b"%%b\n',
+        b' %b="%b"',
         rb"\x",
         b"-",
     ),
@@ -130,13 +129,12 @@ class AccessLog(Filter):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         names = [name_of(name, "headers") for name in options.headers]
-        self._wanted, self._fields = Names((b"referer", b"user-agent", *names)), names
+        self._names, self._wanted = names, Names((b"referer", b"user-agent", *names))
         self._secrets = frozenset(name.lower().encode() for name in options.hidden)
         self._hidden = re.compile(rb"(?i)([?&;](?:%b)=)[^&;#]*" % b"|".join(map(re.escape, sorted(self._secrets))))
-        self._form = form = FORMS[options.format]
-        self._rest = b"".join(form.field % name.replace(b"%", b"%%") for name in names) + form.end
-        self._templates: dict[Labels, tuple[bytes, bytes]] = {}
-        self._mark, self._nothing = form.mark, form.nothing
+        self._form = FORMS[options.format]
+        self._nothing = self._form.nothing
+        self._templates: dict[Labels, bytes] = {}
         self._clock, self._monotonic = clock, monotonic
         self._file = LineFile(options.path, out, options.pending, options.flush)
         self._second, self._stamp = -2, b""
@@ -175,42 +173,47 @@ class AccessLog(Filter):
                     referer = self._public(value) or self._nothing
                 elif name == b"user-agent":
                     agent = value or self._nothing
-        values: tuple[Any, ...] = (
-            notes.client(exchange).encode(),
-            self._time(self._clock() - seconds),
-            request.method,
-            self._public(noted.get(self, request.target)),
-            exchange.bytes_out,
-            referer,
-            agent,
-            request.authority,
-            seconds,
-            exchange.bytes_in,
-            noted.get(notes.REQUEST_ID, b""),
-            noted.get(notes.TRACE_ID, b""),
-        )
-        if self._fields:
-            values += tuple([b", ".join([value for name, value in said if name == one]) for one in self._fields])
+        client = notes.client(exchange).encode()
+        stamp = self._time(self._clock() - seconds)
+        method, target, host = request.method, self._public(noted.get(self, request.target)), request.authority
+        request_id, trace_id = noted.get(notes.REQUEST_ID, b""), noted.get(notes.TRACE_ID, b"")
+        texts = client, method, target, referer, agent, host, request_id, trace_id
+        whole = b"".join(texts)
+        if len(whole) > LIMIT or whole.translate(SEEN) != whole:  # seldom: something wants escaping
+            client, method, target, referer, agent, host, request_id, trace_id = map(self._escaped, texts)
+        more = self._more(said) if self._names else b""
         status = response.status if response else 0
         labels = request.version, status, exchange.route, exchange.backend, exchange.attempts, exchange.error
-        template, signs = self._templates.get(labels) or self._learn(labels)
-        line = template % values
-        if len(line) > LIMIT or line.translate(None, VISIBLE) != signs:  # seldom: something wants escaping
-            values = tuple([escaped(one, self._mark) if isinstance(one, bytes) else one for one in values])
-            line = template % values
-        self._file.add(line)
+        template = self._templates.get(labels) or self._learn(labels)
+        self._file.add(
+            template
+            % (
+                client, stamp, method, target, exchange.bytes_out, referer, agent, host, seconds, exchange.bytes_in,
+                request_id, trace_id, more,
+            )
+        )  # fmt: skip
 
-    def _learn(self, labels: Labels) -> tuple[bytes, bytes]:
-        """The template of lines with these labels, and the signs in it, to which no text may add."""
-        texts = [escaped(one.encode(), self._mark) if isinstance(one, str) else one for one in labels]
-        template = self._form.line % tuple(
-            [one.replace(b"%", b"%%") if isinstance(one, bytes) else one for one in texts]
-        )
-        template += self._rest
+    def _more(self, said: list[tuple[bytes, bytes]]) -> bytes:
+        """What is said of the fields that the options name."""
+        values = [b", ".join([value for key, value in said if key == name]) for name in self._names]
+        pairs = zip(self._names, map(self._escaped, values), strict=True)
+        return b"".join([self._form.field % pair for pair in pairs])
+
+    def _learn(self, labels: Labels) -> bytes:
+        """The template of lines with these labels."""
+        texts = [self._escaped(one.encode()).replace(b"%", b"%%") if isinstance(one, str) else one for one in labels]
         if len(self._templates) >= REMEMBERED:
             self._templates.clear()
-        found = self._templates[labels] = template, template.translate(None, VISIBLE)
-        return found
+        template = self._templates[labels] = self._form.line % tuple(texts)
+        return template
+
+    def _escaped(self, value: bytes) -> bytes:
+        """Visible ASCII without `"` and `\\` as it is, others as a mark and two digits; LIMIT bytes of it at most."""
+        if len(value) > LIMIT:
+            value = value[:LIMIT] + b"..."
+        if value.translate(SEEN) == value:
+            return value
+        return b"".join([bytes([byte]) if byte in VISIBLE else self._form.mark + b"%02x" % byte for byte in value])
 
     def _time(self, begun: float) -> bytes:
         """When the request began, in the form's own way; most of it changes once a second."""
@@ -220,12 +223,3 @@ class AccessLog(Filter):
             self._stamp = time.strftime(self._form.clock, time.gmtime(second)).encode()
             rest = begun - second
         return self._stamp if self._nothing else self._stamp + THOUSANDTHS[int(rest * 1000)]
-
-
-def escaped(value: bytes, mark: bytes) -> bytes:
-    """Visible ASCII without `"` and `\\` as it is, others as `mark` and two digits; LIMIT bytes of it at most."""
-    if len(value) > LIMIT:
-        value = value[:LIMIT] + b"..."
-    if not value.translate(None, VISIBLE):
-        return value
-    return b"".join([bytes([byte]) if byte in VISIBLE else mark + b"%02x" % byte for byte in value])
