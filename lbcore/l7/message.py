@@ -233,7 +233,7 @@ class Request(Message):
     """
 
     __slots__ = (
-        "_cookie_lines", "_searched", "authority", "body", "length", "method", "peer", "protocol", "scheme", "target",
+        "_found", "_searched", "authority", "body", "length", "method", "peer", "protocol", "scheme", "target",
         "trailers", "version",
     )  # fmt: skip
 
@@ -252,7 +252,7 @@ class Request(Message):
         protocol: bytes | None = None,
     ) -> None:
         self._fields, self._searched = headers, b""
-        self._cookie_lines: list[tuple[bytes, bytes]] = NO_LINES  # in `_searched`
+        self._found: list[tuple[bytes, bytes]] = NO_LINES  # of cookies, in `_searched`
         self.method, self.target, self.authority, self.scheme = method, target, authority, scheme
         self.peer, self.version, self.length, self.body = peer, version, length, body
         self.trailers, self.protocol = trailers, protocol
@@ -276,7 +276,7 @@ class Request(Message):
 
     def cookies(self) -> Iterable[tuple[bytes, bytes]]:
         """Names and values of the cookies, as they stand (RFC 6265, 4.2)."""
-        for _, line in self._of_cookies():
+        for _, line in self.lines(COOKIE):
             for pair in line.split(b";"):
                 name, found, value = pair.strip(b" \t").partition(b"=")
                 if found:
@@ -284,23 +284,23 @@ class Request(Message):
 
     def cookie(self, wanted: bytes) -> bytes | None:
         """The first cookie of that name."""
-        mark = wanted + b"="
-        for _, line in self._of_cookies():
-            if mark in line:  # most have none of that name, and need not be taken apart
-                for pair in line.split(b";"):
-                    pair = pair.strip(b" \t")
-                    if pair.startswith(mark):
-                        return pair[len(mark) :]
-        return None
-
-    def _of_cookies(self) -> list[tuple[bytes, bytes]]:
-        """The lines of cookies. Several ask for them, so they are not looked for again in the same bytes."""
         fields = self._fields
         if not isinstance(fields, bytes):
-            return self.lines(COOKIE)
-        if fields is not self._searched:
-            self._searched, self._cookie_lines = fields, self.lines(COOKIE)
-        return self._cookie_lines
+            found = self.lines(COOKIE)
+        elif fields is self._searched:
+            found = self._found  # several ask for cookies: they are looked for once in the same bytes
+        else:
+            found = self._found = COOKIE.find(b"\n" + fields)
+            self._searched = fields
+        if found:
+            mark = wanted + b"="
+            for _, line in found:
+                if mark in line:  # most have none of that name, and need not be taken apart
+                    for pair in line.split(b";"):
+                        pair = pair.strip(b" \t")
+                        if pair.startswith(mark):
+                            return pair[len(mark) :]
+        return None
 
 
 class Response(Message):
