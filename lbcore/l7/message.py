@@ -176,7 +176,7 @@ class Message:
         fields = self._fields
         if isinstance(fields, bytes):
             block = b"\n" + fields
-            if names.line.search(block):  # seldom
+            if names.find(block):  # seldom
                 self._fields = names.line.sub(b"", block)[1:]
         else:
             fields[:] = [line for line in fields if line[0] not in names]
@@ -189,7 +189,8 @@ class Message:
         self.put_checked(checked(lines, count))
 
     def put_checked(self, lines: bytes) -> None:
-        """The same for lines that have been looked at (`checked`), or in which nothing but digits and names changes."""
+        """The same, unchecked: for lines that were `checked` once, and those in which only digits, or what a strict
+        pattern has matched, differs from one message to the next."""
         fields = self._fields
         if isinstance(fields, bytes):
             self._fields = fields + lines

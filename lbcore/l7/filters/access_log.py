@@ -144,24 +144,6 @@ class AccessLog(Filter):
         exchange.notes[self] = exchange.request.target
         return None
 
-    def reopen(self) -> None:
-        """Go on in a new file of the same name: the old one was moved away (SIGHUP)."""
-        self._file.reopen()
-
-    def close(self) -> None:
-        self._file.close()
-
-    @property
-    def lost(self) -> int:
-        """Lines that were not written: too many waited, or the file took none."""
-        return self._file.lost
-
-    def _public(self, target: bytes) -> bytes:
-        """The target, or a URI, without values that are secrets."""
-        if QUESTION not in target or self._secrets.isdisjoint(PARAMETER.findall(target.lower())):
-            return target
-        return self._hidden.sub(rb"\1-", target)
-
     def on_end(self, exchange: Exchange) -> None:
         request, response, noted = exchange.request, exchange.response, exchange.notes
         seconds = self._monotonic() - exchange.started
@@ -193,6 +175,24 @@ class AccessLog(Filter):
             )
         )  # fmt: skip
 
+    def reopen(self) -> None:
+        """Go on in a new file of the same name: the old one was moved away (SIGHUP)."""
+        self._file.reopen()
+
+    def close(self) -> None:
+        self._file.close()
+
+    @property
+    def lost(self) -> int:
+        """Lines that were not written: too many waited, or the file took none."""
+        return self._file.lost
+
+    def _public(self, target: bytes) -> bytes:
+        """The target, or a URI, without values that are secrets."""
+        if QUESTION not in target or self._secrets.isdisjoint(PARAMETER.findall(target.lower())):
+            return target
+        return self._hidden.sub(rb"\1-", target)
+
     def _more(self, said: list[tuple[bytes, bytes]]) -> bytes:
         """What is said of the fields that the options name."""
         values = [b", ".join([value for key, value in said if key == name]) for name in self._names]
@@ -200,7 +200,7 @@ class AccessLog(Filter):
         return b"".join([self._form.field % pair for pair in pairs])
 
     def _learn(self, labels: Labels) -> bytes:
-        """The template of lines with these labels."""
+        """The template of lines with these labels: a bounded number is remembered, whoever thinks of new ones."""
         texts = [self._escaped(one.encode()).replace(b"%", b"%%") if isinstance(one, str) else one for one in labels]
         if len(self._templates) >= REMEMBERED:
             self._templates.clear()
