@@ -1,4 +1,4 @@
-"""Random bytes, many small pieces of them.
+"""Random bytes and digits, many small pieces of them.
 
 Rule of this file: the operating system's bytes, fetched in large pieces; no generator of our own.
 
@@ -12,10 +12,16 @@ name. The pieces that a process inherited are thrown away.
 from __future__ import annotations
 
 import os
+from binascii import hexlify
 from collections.abc import Callable
 from typing import ClassVar, Final
 
 PIECE: Final = 4096
+
+
+def digits(size: int) -> bytes:
+    """So many random hexadecimal digits, an even number, in lower case: a source for `Entropy`."""
+    return hexlify(os.urandom(size // 2))
 
 
 class _Forks:
@@ -30,13 +36,14 @@ os.register_at_fork(after_in_child=_forked)
 
 
 class Entropy:
-    """`entropy(n)`: n random bytes, n at most 4096. Not for threads."""
+    """Small pieces of what the source gives, `os.urandom` or `digits`. Not for threads."""
 
     def __init__(self, source: Callable[[int], bytes] = os.urandom) -> None:
         self._source = source
         self._piece, self._at, self._forks = b"", PIECE, _Forks.count
 
-    def __call__(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
+        """So many, at most 4096, that nobody was given before."""
         at = self._at
         end = at + size
         if end > PIECE or self._forks != _Forks.count:

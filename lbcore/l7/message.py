@@ -81,13 +81,14 @@ class Headers(list[tuple[bytes, bytes]]):
 class Names(frozenset[bytes]):
     """Names of fields, in lower case, that messages are asked for; made once, for making it takes its time."""
 
-    __slots__ = ("line",)
+    __slots__ = ("find", "line")
 
     def __init__(self, names: Iterable[bytes] = ()) -> None:
         groups = groupby(sorted(self), key=lambda name: name[:1])  # most lines are told apart by the first letter
         ways = [b"%b(?:%b)" % (re.escape(first), b"|".join(re.escape(name[1:]) for name in g)) for first, g in groups]
         self.line: Final = re.compile(rb"\n(%b): ([^\r]*)\r" % (b"|".join(ways) or b"(?!)"))
         """A line of one of them, from the line end before it; its own LF begins the next."""
+        self.find: Final = self.line.findall
 
 
 class Transform(Protocol):
@@ -156,7 +157,7 @@ class Message:
         """The lines of these names, in their order."""
         fields = self._fields
         if isinstance(fields, bytes):
-            return names.line.findall(b"\n" + fields)
+            return names.find(b"\n" + fields)
         return [line for line in fields if line[0] in names]
 
     def get(self, name: bytes) -> bytes | None:
@@ -174,7 +175,9 @@ class Message:
         """No line of these names."""
         fields = self._fields
         if isinstance(fields, bytes):
-            self._fields = names.line.sub(b"", b"\n" + fields)[1:]
+            block = b"\n" + fields
+            if names.find(block):  # seldom
+                self._fields = names.line.sub(b"", block)[1:]
         else:
             fields[:] = [line for line in fields if line[0] not in names]
 
@@ -183,13 +186,23 @@ class Message:
 
         ValueError unless there are so many: a value with a line end in it would be two lines (response splitting).
         """
-        if len(lines.splitlines()) != count or 0 in lines:
-            raise ValueError(f"{lines[:200]!r}: must be {count} lines; CR, LF or NUL inside a field")
+        self.put_checked(checked(lines, count))
+
+    def put_checked(self, lines: bytes) -> None:
+        """The same, unchecked: for lines that were `checked` once, and those in which only digits, or what a strict
+        pattern has matched, differs from one message to the next."""
         fields = self._fields
         if isinstance(fields, bytes):
             self._fields = fields + lines
         else:
             fields += _listed(lines)
+
+
+def checked(lines: bytes, count: int = 1) -> bytes:
+    """These lines, each `name: value CRLF`. ValueError unless there are so many, see `Message.put`."""
+    if len(lines.splitlines()) != count or 0 in lines:
+        raise ValueError(f"{lines[:200]!r}: must be {count} lines; CR, LF or NUL inside a field")
+    return lines
 
 
 def _listed(block: bytes) -> list[tuple[bytes, bytes]]:
@@ -203,6 +216,7 @@ def block_of(lines: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 COOKIE: Final = Names((b"cookie",))
+NO_LINES: Final[list[tuple[bytes, bytes]]] = []
 
 
 class Request(Message):
@@ -219,7 +233,10 @@ class Request(Message):
       (RFC 8441).
     """
 
-    __slots__ = ("authority", "body", "length", "method", "peer", "protocol", "scheme", "target", "trailers", "version")
+    __slots__ = (
+        "_found", "_searched", "authority", "body", "length", "method", "peer", "protocol", "scheme", "target",
+        "trailers", "version",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -235,7 +252,8 @@ class Request(Message):
         trailers: Headers | None = None,
         protocol: bytes | None = None,
     ) -> None:
-        self._fields = headers
+        self._fields, self._searched = headers, b""
+        self._found: list[tuple[bytes, bytes]] = NO_LINES  # of cookies, in `_searched`
         self.method, self.target = method, target
         self.authority, self.scheme = authority, scheme
         self.peer, self.version = peer, version
@@ -269,10 +287,23 @@ class Request(Message):
 
     def cookie(self, wanted: bytes) -> bytes | None:
         """The first cookie of that name."""
-        mark = wanted + b"="
-        if not any(mark in line for _, line in self.lines(COOKIE)):
-            return None  # most have none of that name, and need not be taken apart
-        return next((value for name, value in self.cookies() if name == wanted), None)
+        fields = self._fields
+        if not isinstance(fields, bytes):
+            found = self.lines(COOKIE)
+        elif fields is self._searched:
+            found = self._found  # several ask for cookies: they are looked for once in the same bytes
+        else:
+            found = self._found = COOKIE.find(b"\n" + fields)
+            self._searched = fields
+        if found:
+            mark = wanted + b"="
+            for _, line in found:
+                if mark in line:  # most have none of that name, and need not be taken apart
+                    for pair in line.split(b";"):
+                        pair = pair.strip(b" \t")
+                        if pair.startswith(mark):
+                            return pair[len(mark) :]
+        return None
 
 
 class Response(Message):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lbcore.l7.filters.rate_store import Memory
+from lbcore.l7.filters.rate_store import Memory, left
 from lbcore.show.style import BLUE, GREEN, VERMILION, Picture, figure, finish
 
 
@@ -28,9 +28,10 @@ def play(arrivals: Sequence[float], rate: float, burst: int) -> list[Taken]:
     store = Memory(rate, burst, 1, lambda: now)
     for now in sorted(arrivals):  # the store's clock reads it
         before = min(burst, full_tokens + (now - then) * rate)
-        level = store.take(b"")
-        story.append(Taken(now, before, level.left, not level.wait))
-        full_tokens, then = level.left, now
+        debt = store.take(b"")
+        after = left(debt, rate)
+        story.append(Taken(now, before, after, debt <= 0))
+        full_tokens, then = after, now
     return story
 
 

@@ -20,7 +20,7 @@ def test_pieces_are_of_their_size_and_no_byte_is_handed_out_twice(sizes):
 
     entropy, whole, start = Entropy(source), b"", 0
     for size in sizes:
-        drawn = entropy(size)
+        drawn = entropy.take(size)
         assert len(drawn) == size
         whole = b"".join(made)
         start = whole.index(drawn, start) + size  # further on than the one before
@@ -29,13 +29,13 @@ def test_pieces_are_of_their_size_and_no_byte_is_handed_out_twice(sizes):
 
 def test_a_child_draws_others_than_its_parent():
     entropy = Entropy()
-    entropy(1)
+    entropy.take(1)
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        os.write(writing, entropy(32))
+        os.write(writing, entropy.take(32))
         os._exit(0)
     os.waitpid(child, 0)
-    assert os.read(reading, 32) != entropy(32)
+    assert os.read(reading, 32) != entropy.take(32)
     os.close(reading)
     os.close(writing)

@@ -18,6 +18,9 @@ values = st.one_of(
 )
 lines = st.lists(st.tuples(names, values), max_size=8)
 sets = st.sets(names, max_size=4).map(Names)
+crumbs = st.lists(
+    st.tuples(st.sampled_from([b"cookie", b"x"]), st.sampled_from([b"a=1", b"a=2;b=3", b"c"])), max_size=2
+)
 changes = st.lists(
     st.one_of(
         st.tuples(st.just("drop"), sets),
@@ -85,6 +88,20 @@ def test_cookies_are_found_without_taking_all_apart(some, wanted):
         request = Request(b"GET", b"/", b"h", b"http", headers, None)  # type: ignore[arg-type]
         named = [value for name, value in request.cookies() if name == wanted]
         assert request.cookie(wanted) == (named[0] if named else None)
+
+
+@given(crumbs, st.lists(st.one_of(crumbs, st.sampled_from([Names(()), Names((b"cookie",))])), max_size=4))
+def test_cookies_are_those_of_now_whoever_asked_before(some, done):
+    asked = [Request(b"GET", b"/", b"h", b"http", headers, None) for headers in (Headers(some), block_of(some))]  # type: ignore[arg-type]
+    for what in done:
+        for request in asked:
+            if isinstance(what, list):
+                request.put(block_of(what), len(what))
+            else:
+                request.drop(what)
+        for wanted in (b"a", b"b"):
+            fresh = Request(b"GET", b"/", b"h", b"http", asked[0].headers.copy(), None)  # type: ignore[arg-type]
+            assert [request.cookie(wanted) for request in asked] == [fresh.cookie(wanted)] * 2
 
 
 @given(st.sets(st.text("ab-_.+|", min_size=1, max_size=5).map(str.encode), max_size=6), st.text("ab-_.+|", max_size=5))

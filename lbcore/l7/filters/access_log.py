@@ -15,10 +15,11 @@ Traps
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable
-from typing import Any, BinaryIO, Final, Literal, NamedTuple
+from typing import BinaryIO, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -27,6 +28,7 @@ from lbcore.l7.field import name_of
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.filters.line_file import LineFile
 from lbcore.l7.message import Names
+from lbcore.l7.trust import REMEMBERED
 
 SECRET: Final = frozenset(
     {
@@ -39,9 +41,16 @@ HIDDEN: Final = (
     "signature", "sig", "jwt", "x-amz-signature", "x-amz-credential", "x-amz-security-token",
 )  # fmt: skip
 VISIBLE: Final = bytes(byte for byte in range(32, 127) if byte not in b'"\\')
+SEEN: Final = bytes(byte if byte in VISIBLE else ord("?") for byte in range(256))
+"""A table that changes every text but one that is visible."""
 PARAMETER: Final = re.compile(rb"[?&;]([^=&;]*)=")
 QUESTION: Final = ord("?")
 LIMIT: Final = 2048
+THOUSANDTHS: Final = [b".%03dZ" % number for number in range(1000)]
+"""How a time ends in each of a second's milliseconds."""
+
+Labels: TypeAlias = tuple[str, int, str, str, int, str]
+"""What few lines differ in: version, status, route, backend, attempts, error."""
 
 
 class Form(NamedTuple):
@@ -50,10 +59,9 @@ class Form(NamedTuple):
     clock: str
     """The time, for strftime."""
     line: bytes
-    """The template."""
+    """The template: first for a label each, then, `%%`, for what is each request's own."""
     field: bytes
-    """What follows it for each further field of the request."""
-    end: bytes
+    """What stands at its end for each further field of the request."""
     mark: bytes
     """What stands before the two digits of an escaped byte."""
     nothing: bytes
@@ -63,20 +71,18 @@ class Form(NamedTuple):
 FORMS: Final = {
     "json": Form(
         "%Y-%m-%dT%H:%M:%S",
-        b'{"client":"%b","time":"%b","method":"%b","target":"%b","version":"%b","status":%d,"bytes_out":%d,'
-        b'"referer":"%b","user_agent":"%b","host":"%b","route":"%b","backend":"%b","attempts":%d,"seconds":%.6f,'
-        b'"bytes_in":%d,"error":"%b","request_id":"%b","trace_id":"%b"',
-        b',"%b":"%%b"',
-        b"}\n",
+        b'{"client":"%%b","time":"%%b","method":"%%b","target":"%%b","version":"%b","status":%d,"bytes_out":%%d,'
+        b'"referer":"%%b","user_agent":"%%b","host":"%%b","route":"%b","backend":"%b","attempts":%d,"seconds":%%.6f,'
+        b'"bytes_in":%%d,"error":"%b","request_id":"%%b","trace_id":"%%b"%%b}\n',
+        b',"%b":"%b"',
         rb"\\x",  # JSON has no \xNN; so its reader gets the same text as that of "combined"
         b"",
     ),
     "combined": Form(
         "%d/%b/%Y:%H:%M:%S +0000",
-        b'%b - - [%b] "%b %b HTTP/%b" %d %d "%b" "%b" host="%b" route="%b" backend="%b" attempts=%d seconds=%.6f '
-        b'bytes_in=%d error="%b" request_id="%b" trace_id="%b"',
-        b' %b="%%b"',
-        b"\n",
+        b'%%b - - [%%b] "%%b %%b HTTP/%b" %d %%d "%%b" "%%b" host="%%b" route="%b" backend="%b" attempts=%d '
+        b'seconds=%%.6f bytes_in=%%d error="%b" request_id="%%b" trace_id="%%b"%%b\n',
+        b' %b="%b"',
         rb"\x",
         b"-",
     ),
@@ -123,16 +129,15 @@ class AccessLog(Filter):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         names = [name_of(name, "headers") for name in options.headers]
-        self._fields = [Names((name,)) for name in names]
+        self._names, self._wanted = names, Names((b"referer", b"user-agent", *names))
         self._secrets = frozenset(name.lower().encode() for name in options.hidden)
         self._hidden = re.compile(rb"(?i)([?&;](?:%b)=)[^&;#]*" % b"|".join(map(re.escape, sorted(self._secrets))))
-        self._form = form = FORMS[options.format]
-        self._template = form.line + b"".join(form.field % name.replace(b"%", b"%%") for name in names) + form.end
-        self._signs = self._template.translate(None, VISIBLE)  # those that no text may add to
-        self._mark, self._nothing = form.mark, form.nothing
+        self._form = FORMS[options.format]
+        self._nothing = self._form.nothing
+        self._templates: dict[Labels, bytes] = {}
         self._clock, self._monotonic = clock, monotonic
         self._file = LineFile(options.path, out, options.pending, options.flush)
-        self._second, self._stamp = -1, b""
+        self._second, self._stamp = -2, b""
 
     def on_request(self, exchange: Exchange) -> Answer:
         # What other filters make of the request is not what the client asked for.
@@ -140,7 +145,35 @@ class AccessLog(Filter):
         return None
 
     def on_end(self, exchange: Exchange) -> None:
-        self._file.add(self._line(exchange))
+        request, response, noted = exchange.request, exchange.response, exchange.notes
+        seconds = self._monotonic() - exchange.started
+        said = request.lines(self._wanted)
+        referer = agent = self._nothing
+        if said:
+            for name, value in reversed(said):  # so that the first of a name has the last word
+                if name == b"referer":
+                    referer = self._public(value) or self._nothing
+                elif name == b"user-agent":
+                    agent = value or self._nothing
+        client = notes.client(exchange).encode()
+        stamp = self._time(self._clock() - seconds)
+        method, target, host = request.method, self._public(noted.get(self, request.target)), request.authority
+        request_id, trace_id = noted.get(notes.REQUEST_ID, b""), noted.get(notes.TRACE_ID, b"")
+        texts = client, method, target, referer, agent, host, request_id, trace_id
+        whole = b"".join(texts)
+        if len(whole) > LIMIT or whole.translate(SEEN) != whole:  # seldom: something wants escaping
+            client, method, target, referer, agent, host, request_id, trace_id = map(self._escaped, texts)
+        more = self._more(said) if self._names else b""
+        status = response.status if response else 0
+        labels = request.version, status, exchange.route, exchange.backend, exchange.attempts, exchange.error
+        template = self._templates.get(labels) or self._learn(labels)
+        self._file.add(
+            template
+            % (
+                client, stamp, method, target, exchange.bytes_out, referer, agent, host, seconds, exchange.bytes_in,
+                request_id, trace_id, more,
+            )
+        )  # fmt: skip
 
     def reopen(self) -> None:
         """Go on in a new file of the same name: the old one was moved away (SIGHUP)."""
@@ -160,50 +193,33 @@ class AccessLog(Filter):
             return target
         return self._hidden.sub(rb"\1-", target)
 
-    def _line(self, exchange: Exchange) -> bytes:
-        request, response, noted = exchange.request, exchange.response, exchange.notes
-        seconds = self._monotonic() - exchange.started
-        referer = request.get(b"referer")
-        values: tuple[Any, ...] = (
-            notes.client(exchange).encode(),
-            self._time(self._clock() - seconds),
-            request.method,
-            self._public(noted.get(self, request.target)),
-            request.version.encode(),
-            response.status if response else 0,
-            exchange.bytes_out,
-            self._public(referer) if referer else self._nothing,
-            request.get(b"user-agent") or self._nothing,
-            request.authority,
-            exchange.route.encode(),
-            exchange.backend.encode(),
-            exchange.attempts,
-            seconds,
-            exchange.bytes_in,
-            exchange.error.encode(),
-            noted.get(notes.REQUEST_ID, b""),
-            noted.get(notes.TRACE_ID, b""),
-        )
-        if self._fields:
-            values += tuple([b", ".join([value for _, value in request.lines(one)]) for one in self._fields])
-        line = self._template % values
-        if len(line) > LIMIT or line.translate(None, VISIBLE) != self._signs:  # seldom: something wants escaping
-            values = tuple([escaped(one, self._mark) if isinstance(one, bytes) else one for one in values])
-            line = self._template % values
-        return line
+    def _more(self, said: list[tuple[bytes, bytes]]) -> bytes:
+        """What is said of the fields that the options name."""
+        values = [b", ".join([value for key, value in said if key == name]) for name in self._names]
+        pairs = zip(self._names, map(self._escaped, values), strict=True)
+        return b"".join([self._form.field % pair for pair in pairs])
+
+    def _learn(self, labels: Labels) -> bytes:
+        """The template of lines with these labels: a bounded number is remembered, whoever thinks of new ones."""
+        texts = [self._escaped(one.encode()).replace(b"%", b"%%") if isinstance(one, str) else one for one in labels]
+        if len(self._templates) >= REMEMBERED:
+            self._templates.clear()
+        template = self._templates[labels] = self._form.line % tuple(texts)
+        return template
+
+    def _escaped(self, value: bytes) -> bytes:
+        """Visible ASCII without `"` and `\\` as it is, others as a mark and two digits; LIMIT bytes of it at most."""
+        if len(value) > LIMIT:
+            value = value[:LIMIT] + b"..."
+        if value.translate(SEEN) == value:
+            return value
+        return b"".join([bytes([byte]) if byte in VISIBLE else self._form.mark + b"%02x" % byte for byte in value])
 
     def _time(self, begun: float) -> bytes:
         """When the request began, in the form's own way; most of it changes once a second."""
-        second = int(begun)
-        if second != self._second:
-            self._second, self._stamp = second, time.strftime(self._form.clock, time.gmtime(second)).encode()
-        return self._stamp if self._nothing else b"%b.%03dZ" % (self._stamp, (begun - second) * 1000)
-
-
-def escaped(value: bytes, mark: bytes) -> bytes:
-    """Visible ASCII without `"` and `\\` as it is, others as `mark` and two digits; LIMIT bytes of it at most."""
-    if len(value) > LIMIT:
-        value = value[:LIMIT] + b"..."
-    if not value.translate(None, VISIBLE):
-        return value
-    return b"".join([bytes([byte]) if byte in VISIBLE else mark + b"%02x" % byte for byte in value])
+        rest = begun - self._second
+        if not 0 <= rest < 1:
+            self._second = second = math.floor(begun)
+            self._stamp = time.strftime(self._form.clock, time.gmtime(second)).encode()
+            rest = begun - second
+        return self._stamp if self._nothing else self._stamp + THOUSANDTHS[int(rest * 1000)]

@@ -87,7 +87,7 @@ class Cache(Filter):
             ("hits", "stale", "confirmed", "followed", "asked", "stored", "too_large", "broken", "failed"), 0
         )
         self._failing = Remembered(1.0, monotonic)
-        self._now, self._monotonic, self._random = now, monotonic, Entropy()
+        self._now, self._monotonic, self._entropy = now, monotonic, Entropy()
         self._key_headers = tuple(name_of(name, "key_headers") for name in options.key_headers)
         self._name = options.name.encode()
         self._room = Room(options.filling)
@@ -254,7 +254,7 @@ class Cache(Filter):
         tail = b"age: %d\r\n" % age
         if self._name:
             tail += b"cache-status: %b; %b; ttl=%d\r\n" % (self._name, status, int(entry.lifetime) - age)
-        return answer(entry, method, visit.fields, tail, self._random)
+        return answer(entry, method, visit.fields, tail, self._entropy.take)
 
     def _become(self, response: Response, given: Response, *, at_once: bool) -> None:
         """Give this in the place of the backend's. at_once: what the backend has still to say does not matter."""

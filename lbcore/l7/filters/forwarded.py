@@ -26,7 +26,7 @@ import msgspec
 from lbcore.l7 import notes
 from lbcore.l7.field import name_of
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
-from lbcore.l7.message import Headers, Names, Request, block_of, text
+from lbcore.l7.message import Headers, Names, Request, block_of, checked, text
 from lbcore.l7.trust import REMEMBERED, Trust, networks_of
 from lbcore.wire import forwarded
 from lbcore.wire.errors import Malformed
@@ -83,8 +83,6 @@ class Words(NamedTuple):
 
     client: notes.Client
     lines: bytes
-    number: int
-    """Of these lines."""
     ours: bool = False
     """Is the peer one of our proxies?"""
 
@@ -101,18 +99,19 @@ class Forwarded(Filter):
 
     def on_request(self, exchange: Exchange) -> Answer:
         request = exchange.request
-        peer, given = request.peer, Headers(request.lines(self._dropped))
+        peer, given = request.peer, request.lines(self._dropped)
         key = (peer.address, request.scheme, request.authority, peer.local_port)
         words = self._remembered.get(key) or self._learn(key)
         if given:
             if words.ours:
+                said = Headers(given)
                 try:
-                    words = self._words(self._way(given, words.client.address), *_told(given, request))
+                    words = self._words(self._way(said, words.client.address), *_told(said, request))
                 except Malformed as error:
                     return text(400, f"Bad request: {error}")
             request.drop(self._dropped)
         exchange.notes[notes.CLIENT] = words.client
-        request.put(words.lines, words.number)
+        request.put_checked(words.lines)
         return None
 
     def _learn(self, key: tuple[str, bytes, bytes, int]) -> Words:
@@ -139,7 +138,7 @@ class Forwarded(Filter):
             lines.append((b"forwarded", _elements(way, scheme, host)))
         if options.real_ip:
             lines.append((b"x-real-ip", way[0].encode()))
-        return Words(notes.Client(way[0], scheme, host, port), block_of(lines), len(lines))
+        return Words(notes.Client(way[0], scheme, host, port), checked(block_of(lines), len(lines)))
 
     def _way(self, headers: Headers, peer: str) -> list[str]:
         """Addresses from the client to the peer, as far as they are believed; the peer alone if nobody is named."""

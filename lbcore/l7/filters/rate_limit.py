@@ -35,7 +35,7 @@ from lbcore.l7.field import TOKEN, name_of
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.filters.jwt import CLAIMS
 from lbcore.l7.filters.rate_redis import Redis
-from lbcore.l7.filters.rate_store import Level, Memory, Store, Unreachable
+from lbcore.l7.filters.rate_store import Memory, Store, Unreachable, left
 from lbcore.l7.message import Names, Response, text
 from lbcore.l7.trust import REMEMBERED
 
@@ -174,31 +174,31 @@ class RateLimit(Filter):
                 return text(429, "Too many requests of nobody in particular.")
             key = self._client(exchange)
         try:
-            level = self._store.take(key)
+            debt = self._store.take(key)
         except Unreachable as error:
             return self._failed(error)
-        if isinstance(level, Level):
-            return self._judged(exchange, level)
-        return self._later(exchange, level)
+        if isinstance(debt, float):
+            return self._judged(exchange, debt)
+        return self._later(exchange, debt)
 
-    async def _later(self, exchange: Exchange, asked: Awaitable[Level]) -> Answer:
+    async def _later(self, exchange: Exchange, asked: Awaitable[float]) -> Answer:
         try:
-            level = await asked
+            debt = await asked
         except Unreachable as error:
             return self._failed(error)
         if self._failing:
             self._failing = False
             log.warning("rate limit %r: its store answers again", self._options.policy)
-        return self._judged(exchange, level)
+        return self._judged(exchange, debt)
 
-    def _judged(self, exchange: Exchange, level: Level) -> Answer:
+    def _judged(self, exchange: Exchange, debt: float) -> Answer:
         if self._tells:
-            exchange.notes[self] = level
-        if not level.wait:
+            exchange.notes[self] = debt
+        if debt <= 0:
             self.counts["passed"] += 1
             return None
         self.counts["refused"] += 1
-        return text(429, "Too many requests.", (b"retry-after", b"%d" % math.ceil(level.wait)))
+        return text(429, "Too many requests.", (b"retry-after", b"%d" % math.ceil(debt)))
 
     def _failed(self, error: Unreachable) -> Answer:
         self.counts["store_failed"] += 1
@@ -217,10 +217,11 @@ class RateLimit(Filter):
         return text(503, "It is not known how many requests are too many.", (b"retry-after", b"1"))
 
     def on_response(self, exchange: Exchange, response: Response) -> None:
-        level: Level | None = exchange.notes.get(self)
-        if level is not None:
-            full_in = math.ceil((self._burst - level.left) / self._rate)
-            response.put(self._said % (level.left + 1e-6, full_in), 2)
+        debt: float | None = exchange.notes.get(self)
+        if debt is not None:
+            tokens = left(debt, self._rate)
+            full_in = math.ceil((self._burst - tokens) / self._rate)
+            response.put_checked(self._said % (tokens + 1e-6, full_in))
 
     def close(self) -> None:
         """Let go of the store."""

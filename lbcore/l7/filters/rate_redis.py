@@ -21,7 +21,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from lbcore.l7.filters.rate_store import Level, Unreachable
+from lbcore.l7.filters.rate_store import Unreachable
 
 SCRIPT: Final = """
 local t = redis.call('TIME')
@@ -63,7 +63,7 @@ class Redis:
 
         self._errors = (RedisError, OSError, TimeoutError, asyncio.TimeoutError, ValueError)
         self._arguments = (str(1e6 / rate), str(1e6 * burst / rate))
-        self._rate, self._prefix, self._timeout, self._pause, self._clock = rate, prefix, timeout, pause, clock
+        self._prefix, self._timeout, self._pause, self._clock = prefix, timeout, pause, clock
         pool = client.BlockingConnectionPool.from_url(
             url,
             max_connections=connections,
@@ -76,17 +76,17 @@ class Redis:
         self._script = self._client.register_script(SCRIPT)
         self._silent_until = 0.0
 
-    def take(self, key: bytes) -> Awaitable[Level]:
+    def take(self, key: bytes) -> Awaitable[float]:
         """See Store."""
         if self._clock() < self._silent_until:
             raise Unreachable("did not answer a moment ago")
         return self._ask(key)
 
-    async def _ask(self, key: bytes) -> Level:
+    async def _ask(self, key: bytes) -> float:
         try:
             async with asyncio.timeout(self._timeout):
                 wait, left = await self._script(keys=[self._prefix + key], args=self._arguments)
-            return Level(int(wait) / 1e6, int(left) / 1e6 * self._rate)
+            return (int(wait) or -int(left)) / 1e6
         except self._errors as error:
             self._silent_until = self._clock() + self._pause
             raise Unreachable(type(error).__name__) from error

@@ -18,16 +18,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 
-class Level(NamedTuple):
-    """How a bucket stands after it was asked."""
-
-    wait: float
-    """Seconds until there is a token; 0: one was taken."""
-    left: float
-    """Tokens, perhaps a part of one."""
+def left(debt: float, rate: float) -> float:
+    """Tokens, perhaps a part of one, that are in a bucket after `take` gave this answer."""
+    return -debt * rate if debt <= 0 else 1 - debt * rate
 
 
 class Unreachable(Exception):
@@ -37,8 +33,12 @@ class Unreachable(Exception):
 class Store(Protocol):
     """Where buckets are kept."""
 
-    def take(self, key: bytes) -> Level | Awaitable[Level]:
-        """Take a token of this bucket if it has one. Unreachable, at once or when awaited: it cannot be asked."""
+    def take(self, key: bytes) -> float | Awaitable[float]:
+        """Take a token of this bucket if it has one. Unreachable, at once or when awaited: it cannot be asked.
+
+        The answer is the bucket's debt in seconds. Above 0: it has no token for so long. Else one was taken, and what
+        is left took so long to come.
+        """
         ...
 
     def close(self) -> None:
@@ -50,14 +50,14 @@ class Memory:
     """A table of this process. `clock` counts seconds and never goes back."""
 
     def __init__(self, rate: float, burst: int, limit: int, clock: Callable[[], float]) -> None:
-        self._step, self._depth, self._rate = 1 / rate, burst / rate, rate
+        self._step, self._depth = 1 / rate, burst / rate
         self._limit, self._clock = limit, clock
         self._full_at: OrderedDict[bytes, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._full_at)
 
-    def take(self, key: bytes) -> Level:
+    def take(self, key: bytes) -> float:
         """See Store."""
         now, table = self._clock(), self._full_at
         full_at = table.get(key)
@@ -70,11 +70,11 @@ class Memory:
             if full_at < now:
                 full_at = now
         after = full_at + self._step
-        ahead = after - now - self._depth
-        if ahead > 1e-9:  # of clocks that count in floats
-            return Level(ahead, (self._depth - (full_at - now)) * self._rate)
+        debt = after - now - self._depth
+        if debt > 1e-9:  # of clocks that count in floats
+            return debt
         table[key] = after
-        return Level(0.0, -ahead * self._rate)
+        return debt if debt < 0 else 0.0
 
     def close(self) -> None:
         """See Store."""

@@ -10,13 +10,11 @@ overwritten: one exchange has one name.
 from __future__ import annotations
 
 import re
-from binascii import hexlify
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from lbcore.l7.entropy import Entropy
+from lbcore.l7.entropy import Entropy, digits
 from lbcore.l7.field import name_of
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.message import Names, Response
@@ -44,14 +42,14 @@ class RequestIdOptions(
 
 
 class RequestId(Filter):
-    """Names requests; `random(n)` gives n random bytes."""
+    """Names requests, with digits of `entropy`."""
 
-    def __init__(self, options: RequestIdOptions, random: Callable[[int], bytes] | None = None) -> None:
+    def __init__(self, options: RequestIdOptions, entropy: Entropy | None = None) -> None:
         name = name_of(options.header, "header")
         self._names, self._line = Names((name,)), name.replace(b"%", b"%%") + b": %b\r\n"
         self._echo = options.echo
         self._trust = Trust(networks_of(options.trusted, "trusted")) if options.trusted else None
-        self._random = random or Entropy()
+        self._entropy = entropy or Entropy(digits)
 
     def on_request(self, exchange: Exchange) -> Answer:
         request = exchange.request
@@ -61,12 +59,12 @@ class RequestId(Filter):
             if self._trust and not more and SANE.fullmatch(value) and request.peer.address in self._trust:
                 brought = value
             request.drop(self._names)
-        identity = brought or hexlify(self._random(16))
+        identity = brought or self._entropy.take(32)
         exchange.notes[REQUEST_ID] = identity
-        request.put(self._line % identity)
+        request.put_checked(self._line % identity)
         return None
 
     def on_response(self, exchange: Exchange, response: Response) -> None:
         if self._echo:
             response.drop(self._names)
-            response.put(self._line % exchange.notes[REQUEST_ID])
+            response.put_checked(self._line % exchange.notes[REQUEST_ID])

@@ -23,7 +23,7 @@ import msgspec
 from lbcore.l7 import notes
 from lbcore.l7.field import value_of
 from lbcore.l7.filters.filter import Exchange, Filter
-from lbcore.l7.message import Names, Response, block_of
+from lbcore.l7.message import Names, Response, block_of, checked
 
 FRAMES = {"'none'": "DENY", "'self'": "SAMEORIGIN"}
 YEAR = 31_536_000
@@ -114,12 +114,12 @@ class SecurityHeaders(Filter):
         names = {name for name, _ in lines}
         replaced = names - {self._added[0] if self._added else b""} if self._override else set()
         out = frozenset({b"x-xss-protection", *gone, *replaced})
-        return Words(lines, block_of(lines), out, Names(out | names | {POLICY}))
+        return Words(lines, checked(block_of(lines), len(lines)), out, Names(out | names | {POLICY}))
 
     def on_response(self, exchange: Exchange, response: Response) -> None:
         lines, block, gone, names = self._secure if notes.scheme(exchange) == b"https" else self._plain
         if not response.lines(names):  # most backends say nothing of all this
-            response.put(block, len(lines))
+            response.put_checked(block)
             return
         headers, added = response.headers, self._added
         headers[:] = [line for line in headers if line[0] not in gone and line != added]

@@ -16,13 +16,12 @@ Traps
 from __future__ import annotations
 
 import re
-from binascii import hexlify
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
-from lbcore.l7.entropy import Entropy
+from lbcore.l7.entropy import Entropy, digits
 from lbcore.l7.filters.filter import Answer, Exchange, Filter
 from lbcore.l7.message import Names
 from lbcore.l7.notes import TRACE_ID
@@ -39,7 +38,9 @@ FIELDS: Final = Names((b"traceparent", b"tracestate"))
 MEMBERS: Final = 32
 STATE_LIMIT: Final = 4096
 SAMPLED: Final = 1
-ZEROS: Final = b"0" * 32
+NOUGHT: Final = b"0" * 16
+RECORDED: Final = b"traceparent: 00-%b-%b-01\r\n"
+UNRECORDED: Final = b"traceparent: 00-%b-%b-00\r\n"
 
 
 class Parent(NamedTuple):
@@ -68,6 +69,13 @@ def state(lines: Sequence[bytes]) -> bytes:
     return joined if len(keys) == len(members) <= MEMBERS and len(joined) <= STATE_LIMIT else b""
 
 
+def identities(size: int, source: Callable[[int], bytes] = digits) -> bytes:
+    """Random digits, never 16 zeros in a row: what is cut out of them is no id of zeros, which is none (3.2.2.3)."""
+    while NOUGHT in (drawn := source(size)):
+        pass
+    return drawn
+
+
 class TraceparentOptions(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="traceparent"
 ):
@@ -85,19 +93,19 @@ class TraceparentOptions(
 
 
 class Traceparent(Filter):
-    """Carries traces on; `random(n)` gives n random bytes."""
+    """Carries traces on, or begins them with digits of `entropy` (see `identities`)."""
 
-    def __init__(self, options: TraceparentOptions, random: Callable[[int], bytes] | None = None) -> None:
+    def __init__(self, options: TraceparentOptions, entropy: Entropy | None = None) -> None:
         self._trust = Trust(networks_of(options.trusted, "trusted"))
-        self._random = random or Entropy()
+        self._entropy = entropy or Entropy(identities)
         share = int(options.sample * 2**32)
         self._threshold = b"%08x" % share if share < 2**32 else b"g"  # the last one: above all eight digits
 
     def on_request(self, exchange: Exchange) -> Answer:
         request = exchange.request
         given = request.lines(FIELDS)
-        digits = self._draw()
-        trace, span, luggage, parent = digits[:32], digits[32:], b"", None
+        drawn = self._entropy.take(48)
+        trace, span, luggage, parent = drawn[:32], drawn[32:], b"", None
         if given:
             parents = [value for name, value in given if name == b"traceparent"]
             if len(parents) == 1 and request.peer.address in self._trust:
@@ -108,12 +116,7 @@ class Traceparent(Filter):
             request.drop(FIELDS)
         sampled = parent.sampled if parent else trace[24:] < self._threshold
         exchange.notes[TRACE_ID] = trace
-        request.put(b"traceparent: 00-%b-%b-0%d\r\n" % (trace, span, sampled))
+        request.put_checked((RECORDED if sampled else UNRECORDED) % (trace, span))
         if luggage:
             request.put(b"tracestate: %b\r\n" % luggage)
         return None
-
-    def _draw(self) -> bytes:
-        """A trace's id and a span's, 32 and 16 digits; neither is all zeros, which would be no identity (3.2.2.3)."""
-        digits = hexlify(self._random(24))
-        return digits if not digits.startswith(ZEROS) and not digits.endswith(ZEROS[:16]) else self._draw()

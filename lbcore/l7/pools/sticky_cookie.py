@@ -24,7 +24,7 @@ from pathlib import Path
 from secrets import token_bytes
 from typing import Literal
 
-from lbcore.l7.message import Request, Response
+from lbcore.l7.message import Request, Response, checked
 from lbcore.l7.pools.backend import Backend
 from lbcore.l7.pools.checks import Checked, at_least, is_token, want
 
@@ -142,7 +142,7 @@ class CookieSticky:
             return
         secure = self._options.secure
         cookies = self._secure if (request.scheme == b"https" if secure is None else secure) else self._plain
-        response.put(cookies[backend], 2 if self._options.private else 1)
+        response.put_checked(cookies[backend])
 
     def take_over(self, old: object, heirs: dict[Backend, Backend]) -> None:
         """A key that was drawn is kept; one that was given comes from the configuration, or does not."""
@@ -160,4 +160,4 @@ class CookieSticky:
         parts += ["HttpOnly"] if options.http_only else []
         value = "; ".join([*parts, f"SameSite={options.same_site}"])
         private = "cache-control: private\r\n" if options.private else ""
-        return f"set-cookie: {value}\r\n{private}".encode("ascii")
+        return checked(f"set-cookie: {value}\r\n{private}".encode("ascii"), 2 if options.private else 1)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 from lbcore.l7 import notes
 from lbcore.l7.filters.access_log import SECRET, AccessLog, AccessLogOptions
 from lbcore.l7.filters.line_file import BATCH, LineFile
+from lbcore.l7.message import Response
 from tests.l7.fakes import FakeExchange, request
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 COMBINED = re.compile(
     r'(?P<client>\S+) - - \[(?P<time>[^\]]+)\] "(?P<method>[^" ]*) (?P<target>[^"]*) HTTP/(?P<version>[\d.]+)" '
     r'(?P<status>\d+) (?P<bytes>\d+|-) "(?P<referer>[^"]*)" "(?P<agent>[^"]*)"(?: \w[\w-]*=(?:"[^"]*"|[^" ]+))*'
@@ -104,6 +107,33 @@ def test_secrets_are_not_in_it(form):
 def test_fields_of_secrets_cannot_be_asked_for(name):
     with pytest.raises(ValueError, match="must not be a field that holds secrets"):
         AccessLogOptions(headers=(name.title(),))
+
+
+@given(st.lists(st.tuples(st.text('a%"\\\n\xe9', max_size=4), st.sampled_from([200, 404])), max_size=6))
+def test_labels_are_escaped_and_lines_of_other_labels_are_other_lines(labels):
+    out = io.BytesIO()
+    log = AccessLog(AccessLogOptions(headers=("x-100%d",)), out)
+    for label, status in labels:
+        exchange = FakeExchange(request(b"/%d", (b"x-100%d", b"%s")), Response(status), route=label, error=label + "%b")
+        log.on_end(exchange)
+    log.close()
+    lines = [json.loads(line) for line in out.getvalue().decode("ascii").splitlines()]
+    told = [(line["route"], line["error"], line["status"], line["target"], line["x-100%d"]) for line in lines]
+    plain = [
+        re.sub(rb"[^ !#-[\]-~]", lambda byte: rb"\x%02x" % byte[0][0], label.encode()).decode() for label, _ in labels
+    ]
+    assert told == [(name, name + "%b", status, "/%d", "%s") for name, (_, status) in zip(plain, labels, strict=True)]
+
+
+@given(st.lists(st.integers(0, 4_000_000_000_000), min_size=1, max_size=8))
+def test_times_are_those_of_the_calendar_in_whatever_order_they_come(moments):
+    out, clock = io.BytesIO(), iter(moments)
+    log = AccessLog(AccessLogOptions(), out, clock=lambda: next(clock) / 1000 + 1e-4, monotonic=lambda: 0.0)
+    for _ in moments:
+        log.on_end(FakeExchange(request()))
+    log.close()
+    told = [datetime.fromisoformat(json.loads(line)["time"]) for line in out.getvalue().splitlines()]
+    assert told == [EPOCH + timedelta(milliseconds=moment) for moment in moments]
 
 
 def test_long_texts_are_cut():

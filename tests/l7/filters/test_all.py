@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lbcore.l7.entropy import Entropy
 from lbcore.l7.field import FRAMING, TOKEN, legal
 from lbcore.l7.filters.filter import Filter
 from lbcore.l7.filters.kinds import FILTERS, KINDS, AnyOptions, make
@@ -82,8 +83,8 @@ def test_fields_that_nobody_read_come_out_as_those_that_are_a_list(chosen, addre
         answer = Response(200, Headers(answered), b"x")
         filters = [read(options) for options in chosen]
         for one in filters:
-            if hasattr(one, "_random"):
-                one._random = lambda size: b"\x5a" * size
+            if hasattr(one, "_entropy"):
+                one._entropy = Entropy(lambda size: b"5a" * (size // 2))
         if unread:
             exchange.request = request(b"/x", address=address, scheme=scheme)
             Message.__init__(exchange.request, block_of(asked))

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcore.l7 import notes
+from lbcore.l7.entropy import Entropy
 from lbcore.l7.field import legal
-from lbcore.l7.filters.traceparent import Parent, Traceparent, TraceparentOptions, parse, state
+from lbcore.l7.filters.traceparent import Parent, Traceparent, TraceparentOptions, identities, parse, state
 from tests.l7.fakes import FakeExchange, request
 
 TRACE, SPAN = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
@@ -125,6 +126,7 @@ def test_a_share_of_new_traces_is_sampled(sample, flags):
 
 
 def test_zeros_are_no_identity():
-    drawn = iter([bytes(24), b"\1" * 16 + bytes(8), bytes(16) + b"\2" * 8, b"\1" * 16 + b"\2" * 8])
-    line = carried(random=lambda n: next(drawn)).request.headers.get(b"traceparent")
+    pieces = iter([b"0" * 48, b"01" * 16 + b"0" * 16, b"0" * 32 + b"02" * 8, b"01" * 16 + b"02" * 8])
+    entropy = Entropy(lambda size: identities(size, lambda size: next(pieces)))
+    line = carried(entropy=entropy).request.headers.get(b"traceparent")
     assert line == b"00-" + b"01" * 16 + b"-" + b"02" * 8 + b"-01"
