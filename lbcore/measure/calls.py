@@ -24,7 +24,7 @@ from lbcore.l7.front.door import listen
 from lbcore.l7.http2.frames import Code
 from lbcore.l7.http2.hpack import Line
 from lbcore.l7.http2.limits import Http2Limits
-from lbcore.l7.http2.stream import Stream
+from lbcore.l7.http2.stream import AnyStream, Stream
 from lbcore.l7.http2.wire import Wire
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Response
@@ -49,11 +49,10 @@ class Refused(Exception):
     """The service says that it never looked at the call."""
 
 
-class Call(Stream):
+class Call(Stream["Channel"]):
     """One call, from the caller's end."""
 
     __slots__ = ("answer", "fields", "received")
-    connection: Channel
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel)
@@ -144,7 +143,7 @@ class Channel(Wire):
         self.flush()
         return call
 
-    def gone(self, stream: Stream) -> None:
+    def gone(self, stream: AnyStream) -> None:
         super().gone(stream)
         self._wake()
 

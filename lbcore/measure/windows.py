@@ -13,11 +13,11 @@ from __future__ import annotations
 from lbcore.l7.http2.connection import Connection
 from lbcore.l7.http2.hpack import Line
 from lbcore.l7.http2.limits import Http2Limits
-from lbcore.l7.http2.stream import Stream
+from lbcore.l7.http2.stream import AnyStream, Stream
 from lbcore.l7.limits import Limits
 
 
-class _Quiet(Stream):
+class _Quiet(Stream[Connection]):
     """Counts bytes."""
 
     __slots__ = ("got",)
@@ -55,7 +55,7 @@ class _Server(Connection):
         super().__init__(True, Limits(buffer=1 << 24))
         self.size = size
 
-    def on_stream(self, number: int, lines: list[Line], ended: bool) -> Stream:
+    def on_stream(self, number: int, lines: list[Line], ended: bool) -> AnyStream:
         stream = self.streams[number] = _Quiet(self, number)
         stream.put_head([(b":status", b"200")])
         stream.put_data(bytes(self.size))
