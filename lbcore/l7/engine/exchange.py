@@ -29,7 +29,7 @@ from lbcore.l7.engine.attempt import NONE, Attempts
 from lbcore.l7.engine.sides import Served
 from lbcore.l7.engine.transforms import rest, whole
 from lbcore.l7.errors import Malformed
-from lbcore.l7.filters.filter import Chain
+from lbcore.l7.filters.chain import Chain
 from lbcore.l7.message import Headers, Request, Response, Transform, text
 from lbcore.l7.pools.pool import Pool, Result
 from lbcore.l7.target import BadTarget, normal

@@ -16,8 +16,8 @@ happened to it: what is counted up in one is counted down in the other.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any, Final, Protocol, TypeAlias
+from collections.abc import Awaitable
+from typing import Any, Protocol, TypeAlias
 
 from lbcore.l7.message import Request, Response
 
@@ -73,24 +73,3 @@ class Filter:
 
     def close(self) -> None:
         """Let go of files, connections and tasks; the proxy stops, or has a new configuration."""
-
-
-class Chain:
-    """The filters of a route, in order, and which of them want to be called when: most have one or two of the hooks.
-
-    A hook stands with its filter's place, 1 for the first.
-    """
-
-    def __init__(self, filters: Iterable[Filter]) -> None:
-        self.filters: Final = tuple(filters)
-        self.body_limit: Final = max((one.body_limit for one in self.filters), default=0)
-        self.requests: Final[tuple[tuple[int, Callable[..., Any]], ...]] = tuple(self._hooks("on_request"))
-        self.responses: Final = tuple(reversed(tuple(self._hooks("on_response"))))
-        """From the inside to the outside."""
-        self.ends: Final = tuple(self._hooks("on_end"))
-
-    def _hooks(self, name: str) -> Iterator[tuple[int, Callable[..., Any]]]:
-        for place, one in enumerate(self.filters, 1):
-            hook = getattr(one, name)
-            if getattr(hook, "__func__", None) is not getattr(Filter, name):
-                yield place, hook

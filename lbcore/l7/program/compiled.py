@@ -35,9 +35,9 @@ from typing import Final
 PACKAGE: Final = Path(__file__).parents[2]
 MODULES: Final = {
     "balance": "chooser",
-    "l7": "entropy message notes target",
+    "l7": "entropy limits message notes target",
     "l7/engine": "*",
-    "l7/filters": "access_log forwarded metrics rate_limit rate_store request_id security_headers traceparent",
+    "l7/filters": "access_log chain forwarded metrics rate_limit rate_store request_id security_headers traceparent",
     "l7/http1": "*",
     "l7/http2": "*",
     "l7/pools": "backend pool retry standing sticky_cookie window",

@@ -29,7 +29,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from lbcore.l7.filters.filter import Chain, Filter
+from lbcore.l7.filters.chain import Chain
+from lbcore.l7.filters.filter import Filter
 from lbcore.l7.message import Request
 from lbcore.l7.pools.pool import Pool
 from lbcore.l7.routing.match import LONGEST_NAME, Match, Test, covers, host_of

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcore.l7.engine.proxy import Proxy
-from lbcore.l7.filters.filter import Chain, Filter
+from lbcore.l7.filters.chain import Chain
+from lbcore.l7.filters.filter import Filter
 from lbcore.l7.message import Headers, Peer, Request, text
 from lbcore.l7.routing.router import Route, Router
 
