@@ -9,25 +9,33 @@ the kernel charges to the proxy's processes, divided by the requests answered, s
 halves. So that is what ratios are made of. The proxy has one processor to itself, its load and its backend the other;
 the proxies take turns, round by round, and medians are over rounds.
 
-Where lbcore's time goes (keep-alive, 1 KB, no filters; the kernel's accounting, perf and cProfile). Requests come in
-batches of some thirty a turn of the event loop; two reads and two writes for each are all its system calls, as nginx's.
-The target "uvloop alone" passes bytes on and reads none of them. Microseconds of a request in three runs of an hour:
+Whoever writes to a process that sleeps is charged for waking it up, and in a virtual machine a processor that sleeps
+has to be woken by way of the host. A proxy that is slower than its load finds it asleep more often: 0.4 (bare) and 1.1
+(filters) such calls a request were counted in /proc/interrupts, none for nginx, and the kernel's share of a request
+with filters was 27 us where that of one passed on by uvloop alone was 12. With a network in between its card would
+wake. So idle processors wait awake here (`awake`), and load and backend run in batches (SCHED_BATCH): 0.2 and 0.03
+calls were left.
 
-| run | nginx | uvloop alone | lbcore | lbcore in nginx's |
-|---|---|---|---|---|
-| all targets, as recorded | 19.2 | | 30.3 | 1.58 |
-| these three | 23.6 | 18.1 | 46.8 | 1.99 |
-| these three and aiohttp | 22.2 | 20.0 | 54.0 | 2.43 |
+Where lbcore's time goes (keep-alive, 1 KB; microseconds). Requests come in batches of some thirty a turn of the event
+loop; two reads and two writes for each are all its system calls, as nginx's. What is not there "in memory"
+(`l7_memory`) is the event loop, the kernel, and the caches that the kernel has filled with its own.
 
-So the event loop is no cost to speak of; the rest is Python, 100 calls, none of which takes a tenth by itself. In
-memory, with everything warm, the same path takes 13 us (`l7_memory`); on the wire it is what leaves the processor's
-caches between 64 connections, and on a shared machine the neighbours take part in that: Python's share swings with
-them, nginx's hardly. One run is one opinion. To reach 1.5 times nginx's time it would have to be 10 us.
+| | in memory | recorded | in nginx's (18.0) |
+|---|---|---|---|
+| uvloop alone, nothing read | | 16.4 | 0.91 |
+| lbcore | 10.0 | 31.5 | 1.75 |
+| lbcore compiled | 4.3 | 21.9 | 1.22 |
+| lbcore+filters | 21.0 | 46.4 | 2.58 |
+| lbcore+filters compiled | 10.4 | 34.3 | 1.91 (1.62 in that of nginx+filters) |
 
-Tried, and not kept: fifteen modules of the engine compiled ahead by mypyc (9.2 instead of 14.0 us in memory, 2 to 4 us
-on the wire: not enough for a second form of everything, and a C compiler to make it); no garbage collector, or one that
-leaves the past alone (nothing: it runs a few times a second); requests and exchanges as C structs (0.2 us); the
-dispatcher of numba passed by (0.4 us for both heads, by way of what is not meant for it).
+One run is one opinion: three others gave 1.35, 1.39 and 1.52 for the compiled one, 2.22, 2.23 and 2.25 with filters.
+They had an interpreter built without profile-guided optimization (pyenv's default), which takes a tenth more for either
+form; the recorded run had Debian's, as nginx and HAProxy were Debian's.
+
+Tried, and not kept: no garbage collector, or one that leaves the past alone (nothing: it runs a few times a second);
+requests and exchanges as C structs (0.2 us); the dispatcher of numba passed by (0.1 us for a head, by way of what is
+not meant for it); reading all sockets first and deciding then (for what a batch saves in caches its list costs again);
+bytes added to a head as a list that is joined once (all that filters add costs 0.6 us together).
 
 Traps. wrk counts an answer of any status: rounds with errors or other statuses than 2xx are refused, not averaged. A
 proxy that did not get its processor for most of a round is told (`share`), for it was not what limited the rate.

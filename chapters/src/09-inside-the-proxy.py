@@ -211,10 +211,10 @@ assert rows["lbcore"][1] < 1
 show.table([(who, *(f"{x:.2f}" for x in row)) for who, row in rows.items()], ("proxy", *works), caption=told.label)
 
 # %% [markdown]
-# For a small answer everything is decided per request, and there a proxy in C needs about half of what ours does. The
-# rows *compiled* are the same files. `lbcore proxy --compiled` has
+# For a small answer everything is decided per request, and there a proxy in C needs a little more than half of what
+# ours does. The rows *compiled* are the same files. `lbcore proxy --compiled` has
 # [mypyc](https://mypyc.readthedocs.io/en/latest/index.html) make C of them once, by the types that they say
-# anyway, and runs that. It decides the same and passes the same tests. What goes is most of the interpreter's share;
+# anyway, and runs that. It decides the same: tests of the proxy run against both. What goes is most of the interpreter's share;
 # what stays is the kernel's, two reads and two writes for each request, and those cost nginx as much.
 #
 # For large answers the kernel copies bytes, and the language hardly matters. *aiohttp* is a good library for clients
