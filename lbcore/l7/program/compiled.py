@@ -16,6 +16,8 @@ Traps
 - An interpreted class cannot be derived from a compiled one: who derives from one of `MODULES` belongs to them.
 - mypyc makes no class whose statement takes arguments (msgspec's options) and none that is a kind of list or bytes.
   `apart` leaves those interpreted: in the copy they come from a twin of their module.
+- A `tuple[bytes, bytes]` is two bytes to compiled code, and made anew where it leaves it: what has to stay with a line
+  of a head has to be a part of it (as `hpack.Secret`), not a kind of tuple.
 """
 
 from __future__ import annotations

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lbcore.l7.http2 import translate
 from lbcore.l7.http2.hpack import FIRST, STATIC, BadBlock, Decoder, Encoder, Secret, TooBig
+from lbcore.l7.limits import Limits
+from lbcore.l7.message import Names, Peer
 
 names = st.sampled_from([name for name, _ in STATIC] + [b"x-a", b"x-b", b"grpc-status"]) | st.binary(max_size=40)
 values = st.sampled_from([value for _, value in STATIC] + [b"v" * 200, b"w" * 2000]) | st.binary(max_size=60)
@@ -86,6 +89,19 @@ def test_a_secret_is_never_in_a_table():
         assert first[0] & 0xF0 == 0x10
         [found] = hpack.Decoder().decode(first, raw=True)
         assert isinstance(found, hpack.NeverIndexedHeaderTuple)
+
+
+def test_a_secret_stays_one_on_its_way_through_a_proxy():
+    """RFC 7541, 7.1.3: who passes a line on passes on that it is never indexed, though filters make lines anew."""
+    head = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a.example"), (b":path", b"/")]
+    marked = hpack.Encoder().encode([*head, (b"x-other", b"1"), hpack.NeverIndexedHeaderTuple(b"x-key", b"secret")])
+    lines = Decoder().decode(marked, 1000)
+    request, _ = translate.request(lines, True, Peer("192.0.2.7", 50000), b"https", Limits())
+    request.drop(Names((b"x-other",)))
+    request.put(b"x-more: 2\r\n")
+    found = hpack.Decoder().decode(Encoder().encode(translate.request_lines(request)), raw=True)
+    assert [line for line in found if isinstance(line, hpack.NeverIndexedHeaderTuple)] == [(b"x-key", b"secret")]
+    assert (b"x-more", b"2") in found
 
 
 def test_a_bomb_is_not_kept_and_the_tables_stay_together():
