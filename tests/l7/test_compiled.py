@@ -68,6 +68,17 @@ def test_what_the_compiler_says_is_told_and_nothing_is_left(monkeypatch, tmp_pat
 
 
 @needs.command("cc", "gcc")
+def test_copies_do_not_pile_up(monkeypatch, tmp_path):
+    """One is made for each edit; the oldest go."""
+    monkeypatch.setattr(compiled, "BUILD", "")
+    for number in range(compiled.KEPT + 3):
+        monkeypatch.setattr(compiled, "_digest", lambda number=number: f"copy{number}")
+        made = compiled.folder(tmp_path)
+        os.utime(made, (number, number))
+    assert {one.name for one in tmp_path.iterdir()} == {f"copy{number}" for number in range(3, compiled.KEPT + 3)}
+
+
+@needs.command("cc", "gcc")
 def test_the_compiled_proxy_passes_the_proxys_tests(tmp_path):
     folder = compiled.folder(tmp_path)
     assert compiled.ready(tmp_path) == folder

@@ -51,6 +51,8 @@ INTERPRETED: Final = ("__init__.py", "scan.py")
 """Not these: there is nothing in the one, and numba compiles the other."""
 BUILTIN: Final = ("bytes", "dict", "frozenset", "list", "set", "str", "tuple")
 TWIN: Final = "_apart"
+KEPT: Final = 8
+"""Copies that are kept; each edit makes another one, of some 10 MB."""
 SETTINGS: Final = "[mypy]\nignore_missing_imports = true\n[mypy-numba.*,llvmlite.*]\nfollow_imports = skip\n"
 BUILD: Final = """
 import sys
@@ -102,6 +104,8 @@ def folder(home: Path | None = None) -> Path:
         except OSError:  # somebody else was faster
             if not ready(home):
                 raise
+    for old in sorted(home.iterdir(), key=lambda one: one.stat().st_mtime)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
     return home / _digest()
 
 
