@@ -213,9 +213,9 @@ show.table([(who, *(f"{x:.2f}" for x in row)) for who, row in rows.items()], ("p
 # %% [markdown]
 # For a small answer everything is decided per request, and there a proxy in C needs a little more than half of what
 # ours does. The rows *compiled* are the same files. `lbcore proxy --compiled` has
-# [mypyc](https://mypyc.readthedocs.io/en/latest/index.html) make C of them once, by the types that they say
-# anyway, and runs that. It decides the same: tests of the proxy run against both. What goes is most of the interpreter's share;
-# what stays is the kernel's, two reads and two writes for each request, and those cost nginx as much.
+# [mypyc](https://mypyc.readthedocs.io/en/latest/index.html) make C of them once, by the types that they say anyway,
+# and runs that. It decides the same: tests of the proxy run against both. What goes is most of the interpreter's
+# share; what stays is the kernel's, two reads and two writes for each request, and those cost nginx as much.
 #
 # For large answers the kernel copies bytes, and the language hardly matters. *aiohttp* is a good library for clients
 # and servers, with a task for each request: what that costs you see in its row. *mitmproxy* is made for looking into

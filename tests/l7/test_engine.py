@@ -453,6 +453,15 @@ def test_an_idle_connection_that_the_backend_closed_is_nobodys_fault() -> None:
     assert (answer.count(b"200 OK"), answer.count(b"502 Bad")) == (1, 1)
 
 
+@pytest.mark.parametrize(("life", "connections"), [(3600.0, 1), (1e-6, 3)])
+def test_no_connection_is_used_beyond_its_life(life, connections) -> None:
+    """To the microsecond, not to the tick of the proxy's clock: a life of nearly nothing is one request."""
+    seen = Seen()
+    answer = through(answering(OK, seen), get(close=False), get(close=False), get(), timeouts=Timeouts(life=life))
+    assert answer.count(b"200 OK") == 3
+    assert len(seen.connections) == connections
+
+
 def test_a_response_before_the_request_is_over() -> None:
     """The backend has seen enough; the client is told, and what it still sends is not taken for a request."""
 

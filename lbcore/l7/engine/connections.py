@@ -41,7 +41,7 @@ class Connections:
         idle = self.idle.get(backend)
         while idle:
             connection = idle.pop()
-            if self.now - connection.born < pool.timeouts.life and not connection.transport.is_closing():
+            if monotonic() - connection.born < pool.timeouts.life and not connection.transport.is_closing():
                 return connection
             connection.close()
             self.open.discard(connection)
