@@ -70,7 +70,7 @@ def test_what_is_at_work_ends_as_the_formula_says():
 
 @pytest.mark.parametrize(("polite", "last"), [(False, "cut"), (True, "bye")])
 def test_streams_outlive_the_window(polite, last):
-    story, words = leaving.streams(0.2, polite=polite)
+    story, words = leaving.streams(1.0, polite=polite)  # so long that a machine that stumbles is still inside it
     assert [(active, finished) for _, active, finished in story] == [(2, False), (2, False), (2, True)]
     assert words == {"WebSocket": last, "event stream": last}
 
