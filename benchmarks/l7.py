@@ -34,8 +34,7 @@ form; the recorded run had Debian's, as nginx and HAProxy were Debian's.
 
 Tried, and not kept: no garbage collector, or one that leaves the past alone (nothing: it runs a few times a second);
 requests and exchanges as C structs (0.2 us); the dispatcher of numba passed by (0.1 us for a head, by way of what is
-not meant for it); reading all sockets first and deciding then (for what a batch saves in caches its list costs again);
-bytes added to a head as a list that is joined once (all that filters add costs 0.6 us together).
+not meant for it); reading all sockets first and deciding then (for what a batch saves in caches its list costs again).
 
 Traps. wrk counts an answer of any status: rounds with errors or other statuses than 2xx are refused, not averaged. A
 proxy that did not get its processor for most of a round is told (`share`), for it was not what limited the rate.

@@ -58,6 +58,33 @@ def test_no_compiler_is_said_before_anything_is_made(monkeypatch, tmp_path):
     assert not (tmp_path / "home").exists()
 
 
+def proxy(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What `lbcore proxy --compiled` says, with a cache of its own."""
+    config = tmp_path / "proxy.toml"
+    config.write_text('[[listen]]\nport = 0\n[[route]]\nprefix = "/"\npool = "p"\n[[pool]]\nname = "p"\n'
+                      'backend = [{ address = "127.0.0.1:9" }]\n')  # fmt: skip
+    command = [sys.executable, "-m", "lbcore", "proxy", str(config), "--compiled"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), **environment}
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_command_becomes_the_compiled_one(tmp_path):
+    """In this place of the checkout's package: what is in the copy's folder is run, with the same file."""
+    copy = tmp_path / "cache" / "lbcore" / "compiled" / compiled._digest() / "lbcore"
+    copy.mkdir(parents=True)
+    (copy / "__init__.py").touch()
+    (copy / "__main__.py").write_text("import sys; print(__file__, *sys.argv[1:]); sys.exit(7)")
+    ran = proxy(tmp_path)
+    assert (ran.returncode, ran.stderr) == (7, "")
+    assert ran.stdout.split("\n")[-2] == f"{copy / '__main__.py'} proxy {tmp_path / 'proxy.toml'}"
+
+
+def test_the_command_says_what_is_lacking(tmp_path):
+    ran = proxy(tmp_path, PATH=str(tmp_path))
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("lbcore proxy --compiled: there is no C compiler")
+
+
 @needs.command("cc", "gcc")
 def test_what_the_compiler_says_is_told_and_nothing_is_left(monkeypatch, tmp_path):
     monkeypatch.setattr(compiled, "BUILD", "raise SystemExit('x.py:1: error: this is no Python')")

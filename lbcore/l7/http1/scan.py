@@ -53,7 +53,6 @@ RARE = (
     b"proxy-authorization", b"proxy-authentication-info",
 )  # fmt: skip
 LONGEST = 25  # of the names above
-NAMES: npt.NDArray[np.uint8] = np.zeros(256 * 32, np.uint8)
 CR, LF, SPACE, TAB, COLON, HASH = 13, 10, 32, 9, 58, 35
 SLASH, DOT, PERCENT, BACKSLASH, QUESTION = 47, 46, 37, 92, 63
 
