@@ -23,7 +23,6 @@ from lbcore.l7.errors import Malformed
 from lbcore.l7.http2 import translate
 from lbcore.l7.http2.frames import Code
 from lbcore.l7.http2.hpack import Line
-from lbcore.l7.http2.limits import Http2Limits
 from lbcore.l7.http2.stream import AnyStream, Stream
 from lbcore.l7.http2.wire import Wire
 from lbcore.l7.limits import Limits
@@ -159,12 +158,14 @@ class BackendStream(Stream["BackendConnection"]):
 
 
 class BackendConnection(Wire):
-    """One connection with a backend. `when_gone` is called once, when it can take no more streams for good."""
+    """One connection with a backend. `when_gone` is called once, when it can take no more streams for good.
 
-    def __init__(
-        self, limits: Limits, when_gone: Callable[[BackendConnection], None], own: Http2Limits | None = None
-    ) -> None:
-        super().__init__(False, limits, own)
+    keep: seconds that it may stand without a stream.
+    """
+
+    def __init__(self, limits: Limits, when_gone: Callable[[BackendConnection], None], keep: float) -> None:
+        super().__init__(False, limits)
+        self.keep = keep
         self.born = self.idle_since = self.heard = monotonic()
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the backend has sent its settings, so that it is known how many streams it takes."""

@@ -42,7 +42,6 @@ class Shared:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.open: dict[Backend, list[BackendConnection]] = {}
-        self._keep: dict[Backend, float] = {}
         self._coming: dict[Backend, asyncio.Task[BackendConnection]] = {}
 
     def take(self, pool: Pool, backend: Backend) -> Seat | None:
@@ -74,10 +73,12 @@ class Shared:
         options: dict[str, Any] = {}
         if tls is not None:
             options = {"ssl": tls, "server_hostname": getattr(pool, "server_name", "") or backend.host}
-        self._keep[backend] = pool.timeouts.keep
         async with asyncio.timeout(pool.timeouts.connect):
             transport, connection = await asyncio.get_running_loop().create_connection(
-                lambda: BackendConnection(self.limits, self._forget(backend)), backend.host, backend.port, **options
+                lambda: BackendConnection(self.limits, self._forget(backend), pool.timeouts.keep),
+                backend.host,
+                backend.port,
+                **options,
             )
             try:
                 chosen: Any = transport.get_extra_info("ssl_object")
@@ -87,6 +88,7 @@ class Shared:
             except BaseException:
                 transport.abort()
                 raise
+        connection.idle_since = monotonic()
         self.open.setdefault(backend, []).append(connection)
         return connection
 
@@ -97,16 +99,15 @@ class Shared:
                 kept.remove(connection)
             if not kept:
                 self.open.pop(backend, None)
-                self._keep.pop(backend, None)
 
         return forget
 
     def prune(self) -> None:
         """Close what has been idle for too long."""
         now = monotonic()
-        for backend, connections in self.open.items():
+        for connections in self.open.values():
             for connection in connections:
-                if not connection.streams and now - connection.idle_since > self._keep.get(backend, 0.0):
+                if not connection.streams and now - connection.idle_since > connection.keep:
                     connection.finish()
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import h2.events
 import httpx
 import pytest
 
+from lbcore.l7.engine.proxy import TICK
 from lbcore.l7.filters.filter import Filter
 from lbcore.l7.http2 import frames
 from lbcore.l7.limits import Limits
@@ -426,6 +427,49 @@ def test_a_backend_without_http2_or_without_anybody():
                     assert {answer.status_code for answer in answers} <= {502, 504}
 
     together(scene)
+
+
+def test_a_new_connection_outlives_the_one_it_replaces():
+    """The old one says goodbye while it still works, and ends before the new one stands: that one is kept, idle."""
+    first_asked, second_came, first_left, opened = asyncio.Event(), asyncio.Event(), asyncio.Event(), 0
+
+    async def talk(reader, writer):
+        nonlocal opened
+        opened += 1
+        await reader.readexactly(len(frames.PREFACE))
+        if opened == 2:
+            second_came.set()
+            await first_left.wait()
+        writer.write(frames.settings({}))
+        while True:
+            high, low, kind, _, stream = frames.HEADER.unpack(await reader.readexactly(9))
+            await reader.readexactly(high << 16 | low)
+            if kind == frames.HEADERS:
+                if opened == 1:
+                    writer.write(frames.goaway(stream, frames.Code.NO_ERROR))
+                    first_asked.set()
+                    await second_came.wait()
+                writer.write(frames.head(stream, b"\x88", True, 100))
+
+    async def scene():
+        async with (
+            backend(talk) as there,
+            proxying(there, protocol="h2c") as (_, port),
+            httpx.AsyncClient() as http,
+        ):
+            first = asyncio.create_task(http.get(f"http://127.0.0.1:{port}/"))
+            await first_asked.wait()
+            await asyncio.sleep(0.05)  # the goodbye came
+            second = asyncio.create_task(http.get(f"http://127.0.0.1:{port}/"))
+            assert (await first).status_code == 200
+            await asyncio.sleep(0.05)  # the first connection has gone
+            first_left.set()
+            assert (await second).status_code == 200
+            await asyncio.sleep(3 * TICK)
+            assert (await http.get(f"http://127.0.0.1:{port}/")).status_code == 200
+
+    together(scene)
+    assert opened == 2
 
 
 def test_a_backend_that_vanished_is_not_asked_again_on_the_same_connection():
