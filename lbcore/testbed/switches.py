@@ -9,13 +9,18 @@ on Linux also /proc/self/status). A process that finds packets waiting does not 
 often as it was woken, not for as many packets as came. What the kernel handles itself, in a soft interrupt, wakes
 nobody.
 
-Trap. Threads that share Python's global lock also sleep for it: whoever sends is a process of its own.
+Traps
+- Threads that share Python's global lock also sleep for it: whoever sends is a process of its own.
+- A card's interrupt is held up by no reader, but the process that stands for the card may be: when both share a
+  processor, whoever is woken by the first packet of a burst would take it before the second is sent. A reader of kind
+  SCHED_BATCH (sched(7)) waits until the sender is done.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import resource
 import socket
 import struct
@@ -93,7 +98,7 @@ def one_by_one(packets: int = 500) -> Count:
 
 def bursts(packets: int, size: int, work: float = 0.0) -> Count:
     """Another process sends `size` datagrams at once; this one works on each for `work` seconds, then wants more."""
-    with _peer() as ask:
+    with _peer() as ask, _yielding():
         got, start, before = 0, time.perf_counter(), mine()
         while got < packets:
             me = ask(size)
@@ -183,6 +188,20 @@ def _peer() -> Iterator[Callable[[int], socket.socket]]:
         except BaseException:
             process.kill()
             raise
+
+
+@contextmanager
+def _yielding() -> Iterator[None]:
+    """Within it, this thread takes the processor from nobody; where a system has no such kind of thread, it may."""
+    if not hasattr(os, "sched_setscheduler"):
+        yield
+        return
+    kind, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, kind, priority)
 
 
 def _spin(seconds: float) -> None:
