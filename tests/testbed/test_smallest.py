@@ -6,10 +6,8 @@ import asyncio
 import gc
 import os
 import signal
-import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import httptools
 import pytest
@@ -19,6 +17,7 @@ from hypothesis import strategies as st
 from lbcore.testbed import aside, keep_alive, smallest
 from lbcore.testbed.smallest import Address, Handler, Refused
 from tests import needs
+from tests.holding import holding
 
 GET = b"GET /api/1 HTTP/1.1\r\nhost: a\r\n\r\n"
 
@@ -271,17 +270,6 @@ def test_too_large_a_trial_is_refused() -> None:
 
 
 # ----------------------------------------------------------------------------------------------- nothing stays behind
-def sockets() -> set[str]:
-    """This process's open sockets, by inode."""
-    links = []
-    for entry in Path("/proc/self/fd").iterdir():
-        try:
-            links.append(os.readlink(entry))
-        except OSError:  # the descriptor that lists the directory
-            continue
-    return {link for link in links if link.startswith("socket:")}
-
-
 async def broken(serving: Callable[[], Awaitable[None]]) -> None:
     async with smallest.listening(echo) as where, smallest.connected(where), smallest.connected(where):
         await serving()
@@ -290,7 +278,7 @@ async def broken(serving: Callable[[], Awaitable[None]]) -> None:
 @needs.linux()
 @pytest.mark.parametrize("how", ["error", "time", "interrupt"])
 def test_all_is_closed_on_error_on_time_out_and_on_ctrl_c(how: str) -> None:
-    before = sockets(), threading.active_count()
+    before = holding()
 
     async def fail() -> None:
         raise ZeroDivisionError
@@ -303,14 +291,14 @@ def test_all_is_closed_on_error_on_time_out_and_on_ctrl_c(how: str) -> None:
     expected = {"error": ZeroDivisionError, "time": TimeoutError, "interrupt": KeyboardInterrupt}[how]
     with pytest.raises(expected):
         aside.run(broken(fail if how == "error" else wait), seconds=1 if how == "time" else 20)
-    assert (sockets(), threading.active_count()) == before
+    assert holding() <= before
 
 
 @needs.linux()
 def test_a_trial_leaves_nothing_open() -> None:
-    before = sockets(), threading.active_count()
+    before = holding()
     keep_alive.trial("L7", connections=4, requests=3)
-    assert (sockets(), threading.active_count()) == before
+    assert holding() <= before
 
 
 def test_a_fault_in_decide_is_not_swallowed() -> None:

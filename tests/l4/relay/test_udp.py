@@ -13,6 +13,7 @@ from lbcore.l4.relay import Pool as Group
 from lbcore.l4.relay.counters import Reason
 from lbcore.wire import proxy_protocol
 from lbcore.wire.proxy_protocol import Header, Inet, encode
+from tests.holding import holding
 from tests.l4.relay.stage import play, until
 
 
@@ -191,9 +192,9 @@ def test_each_datagram_has_its_header_in_and_out():
 
 def test_every_socket_is_closed():
     async def scene():
-        before = set(os.listdir("/dev/fd"))
+        before = holding()
         async with stage(b"a") as (running, _), socket_of(connect=running.addresses[0]) as sock:
             await ask(sock, b"1")
-        await until(lambda: set(os.listdir("/dev/fd")) == before)
+        await until(lambda: holding() <= before)
 
     play(scene)
