@@ -27,7 +27,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from lbcore.l4 import flow_table, tables
-from lbcore.l4.choose import hash_of, hash_of_reply, normal
+from lbcore.l4.choose import hash_of, hash_of_reply, normal, service_of
 from lbcore.l4.flow import parse
 from lbcore.l4.reasons import FORWARDED
 from lbcore.wire.portable import portable
@@ -67,11 +67,7 @@ def ask(context: Any, t: tables.Tables) -> None:
     flow = parse(view(context))
     if flow.reason != FORWARDED:
         return
-    number, service = tables.vip(
-        t, flow.destination_high, flow.destination_low, flow.destination_port << 8 | flow.protocol
-    )
-    if number < 0:
-        number, service = tables.vip(t, flow.destination_high, flow.destination_low, flow.protocol)
+    number, service = service_of(t, flow)
     s = tables.settings(t)
     if number < 0:
         home = flow_table.home(t.returns, hash_of_reply(flow, s.seed, s.seed6))

@@ -31,6 +31,17 @@ NOTED = 1_000_000_000
 
 
 @portable
+def service_of(t: Any, flow: Flow) -> tuple[int, int]:
+    """(number, flags) of the service that a flow is for, that of its port before that of any; (-1, 0): of none."""
+    number, service = tables.vip(
+        t, flow.destination_high, flow.destination_low, flow.destination_port << 8 | flow.protocol
+    )
+    if number < 0:
+        number, service = tables.vip(t, flow.destination_high, flow.destination_low, flow.protocol)
+    return number, service
+
+
+@portable
 def normal(flow: Flow, service: int) -> Flow:
     """The flow as its service wants it told apart: what does not matter is zero."""
     source_high, source_low = flow.source_high, flow.source_low

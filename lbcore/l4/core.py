@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import Any
 
 from lbcore.l4 import flags, tables
-from lbcore.l4.choose import choose, hash_of, hash_of_reply, key_of, normal
+from lbcore.l4.choose import choose, hash_of, hash_of_reply, key_of, normal, service_of
 from lbcore.l4.flow import QUOTED, UDP, Flow, parse
 from lbcore.l4.link import answer_echo, is_for_another, send_direct, source_of
 from lbcore.l4.nat import Ends, translate
@@ -75,11 +75,7 @@ def handle(context: Any, t: Any, modes: int) -> int:
         if not served:
             return NOT_OURS
         return answer_echo(context, flow) if flow.reason == ECHO else flow.reason
-    number, service = tables.vip(
-        t, flow.destination_high, flow.destination_low, flow.destination_port << 8 | flow.protocol
-    )
-    if number < 0:
-        number, service = tables.vip(t, flow.destination_high, flow.destination_low, flow.protocol)
+    number, service = service_of(t, flow)
     if number < 0:
         return reply(context, t, flow) if modes & TRANSLATING else NOT_OURS
     s = tables.settings(t)
