@@ -54,7 +54,7 @@ def compiled(regex: str, template: str, where: str) -> re.Pattern[bytes]:
     """The expression, once it is clear that the template fits it. ValueError if it is none, or if not."""
     try:
         pattern = re.compile(regex.encode())
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"regex is {regex!r}: {error}; must be a regular expression of Python's re") from None
     try:
         re.compile(pattern.pattern + b"|").fullmatch(b"").expand(template.encode())  # type: ignore[union-attr]

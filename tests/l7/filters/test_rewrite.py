@@ -69,6 +69,7 @@ def test_what_goes_out_is_in_the_one_form(tail, fits, to):
     "wrong",
     [{}, {"to": "/"}, {"prefix": "/a", "regex": "/b", "to": "/"}, {"prefix": "a", "to": "/"},
      {"prefix": "/a", "to": "b"}, {"prefix": "/a", "to": "/b?c"}, {"prefix": "/a", "to": ""}, {"regex": "(", "to": "/"},
+     {"regex": "a{99999999999}", "to": "/"}, {"regex": "(" * 5000 + ")" * 5000, "to": "/"},
      {"regex": "/a", "to": r"/\1"}, {"regex": "/a", "to": r"/\g<x>"}, {"prefix": "/a", "to": "/b\r\nX: y"}],
 )  # fmt: skip
 def test_options_that_cannot_be(wrong):
