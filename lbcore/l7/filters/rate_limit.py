@@ -109,8 +109,15 @@ class RateLimitOptions(
 
 def _address(url: str, where: str) -> str:
     """ValueError if it is none; it is not shown, for it may hold a password."""
-    if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
-        raise ValueError(f"{where} is no address of a Redis; must begin with redis://, rediss:// or unix://")
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("redis", "rediss", "unix") and parts.port != 0
+    except ValueError:  # its words would show a part of what was taken for a port
+        right = False
+    if not right:
+        raise ValueError(
+            f"{where} is no address of a Redis; must begin with redis://, rediss:// or unix://, a port is a number"
+        )
     return url
 
 

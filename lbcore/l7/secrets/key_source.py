@@ -32,8 +32,13 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def check(url: str, where: str) -> None:
     """ValueError unless it is https, or http to this machine."""
-    parts = urlsplit(url)
-    if not (parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in OURSELVES))):
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in OURSELVES)
+        right = right and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that stay open, a port that is no number
+        right = False
+    if not right:
         raise ValueError(f"{where} is {url!r}; must begin with https:// (http:// only to this machine)")
 
 

@@ -305,6 +305,8 @@ def test_keys_are_checked(options):
         {"keys": KEYS, "jwks_file": "x"},
         {"jwks_url": "http://issuer.example/jwks"},
         {"jwks_url": "file:///etc/passwd"},
+        {"jwks_url": "https://[issuer.example"},
+        {"jwks_url": "https://issuer.example:port/"},
         {"keys": (KEYS[0], KEYS[0])},
         {"keys": KEYS, "claims": {"sub": "host"}},
         {"keys": KEYS, "leeway": 1000},

@@ -187,6 +187,8 @@ def test_a_header_that_spells_an_address_is_another_bucket_than_the_address():
         {"policy": 'a"'},
         {"limit": 0},
         {"redis": "http://hunter2@x"},
+        {"redis": "redis://[x"},
+        {"redis": "redis://:a:hunter2/@x"},
         {"redis": "redis://x", "redis_file": "y"},
         {"timeout": 0},
         {"ipv6_prefix": 0},
