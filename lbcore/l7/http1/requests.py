@@ -142,4 +142,6 @@ def _other_form(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes
     authority, path = absolute[1].lower(), absolute[2]
     if host is not None and host != authority:
         raise Malformed(f"target and Host name different hosts: {authority!r} and {host!r}")
+    if not path and method == b"OPTIONS":
+        return b"*", authority  # of the whole server: RFC 9112, 3.2.4
     return path if path.startswith(b"/") else b"/" + path, authority

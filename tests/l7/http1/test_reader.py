@@ -203,6 +203,14 @@ def test_what_is_passed_on() -> None:
     assert read(GOOD[7])[0][0][:3] == (b"GET", b"/b", b"a")
 
 
+def test_options_of_a_host_is_options_of_all_it_has() -> None:
+    """RFC 9112, 3.2.4: who passes it on as a path asks about one page instead."""
+    for target, passed_on in ((b"http://a", b"*"), (b"http://a/", b"/"), (b"http://a?b", b"/?b")):
+        [(head, _, _)] = read(one(b"OPTIONS %b HTTP/1.1" % target, b"Host: a"))
+        assert head[:2] == (b"OPTIONS", passed_on)
+    assert read(one(b"GET http://a HTTP/1.1", b"Host: a"))[0][0][1] == b"/"
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_refused(name: str) -> None:
     data, status = BAD[name]
