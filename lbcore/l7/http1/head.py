@@ -116,14 +116,14 @@ def _host(framing: Framing, value: bytes, nominated: list[bytes]) -> bool:
     return False
 
 
-OTHER_HTTP = frozenset((b"h2c", b"h2", b"http/2.0", b"tls/1.0", b"tls/1.2"))
-"""What nobody gets to tunnel through us: requests inside would pass no route and no filter ("h2c smuggling"). A server
-may ignore an Upgrade (RFC 9110, 7.8), and does."""
+OTHER_HTTP = frozenset((b"h2c", b"h2", b"http", b"tls"))
+"""What nobody gets to tunnel through us, in any version nor as one of several: requests inside would pass no route and
+no filter ("h2c smuggling"). A server may ignore an Upgrade (RFC 9110, 7.8), and does."""
 
 
 def _upgrade(framing: Framing, value: bytes, nominated: list[bytes]) -> bool:
     protocol = value.lower()
-    if protocol not in OTHER_HTTP:
+    if OTHER_HTTP.isdisjoint(option.partition(b"/")[0].strip(b" \t") for option in protocol.split(b",")):
         framing.upgrade = protocol
     return False
 

@@ -203,6 +203,15 @@ def test_what_is_passed_on() -> None:
     assert read(GOOD[7])[0][0][:3] == (b"GET", b"/b", b"a")
 
 
+@pytest.mark.parametrize(
+    "offer", [b"h2c", b"H2C", b"websocket, h2c", b"h2c,websocket", b"HTTP/2.0", b"TLS/1.3", b"h2c/1"]
+)
+def test_no_other_http_is_tunnelled_not_even_as_one_of_several(offer: bytes) -> None:
+    reader = Requests()
+    reader.feed(one(b"GET / HTTP/1.1", b"Host: a", b"Connection: upgrade, http2-settings", b"Upgrade: " + offer))
+    assert reader.got[0][0].protocol is None
+
+
 def test_options_of_a_host_is_options_of_all_it_has() -> None:
     """RFC 9112, 3.2.4: who passes it on as a path asks about one page instead."""
     for target, passed_on in ((b"http://a", b"*"), (b"http://a/", b"/"), (b"http://a?b", b"/?b")):
