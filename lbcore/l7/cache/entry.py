@@ -80,7 +80,7 @@ def initial_age(headers: Headers, requested: float, received: float) -> float:
     apparent = max(0.0, received - date) if date is not None else 0.0
     first = (headers.get(b"age") or b"").partition(b",")[0].strip()
     # Not a number: ignored (5.1). A response from another cache that hides its age is younger than it seems to be.
-    said = min(int(first), directives.LONGEST) if first.isdigit() and len(first) < 19 else 0
+    said = directives.seconds({b"age": first}, b"age") or 0
     return max(apparent, said + max(0.0, received - requested))
 
 
