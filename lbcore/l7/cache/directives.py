@@ -4,7 +4,7 @@ Rule of this file: bytes to a table of directives; what they mean is `policy`'s 
 
 Theory. A list of names, some with a value, which may stand in quotes. A name may come twice and a value may be
 nonsense. Both must end on the careful side (4.2.1): of two numbers the first counts, a number that is none counts as 0,
-and no-cache or private without a list of fields outweighs the same one with a list.
+no-cache or private without a list of fields outweighs the same one with a list, and of two lists both count.
 
 Trap. Directives are looked for between quotes by those who search for substrings: `ext="max-age=3600"` says nothing
 about any age.
@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 
 TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 DIRECTIVE: Final = re.compile(rb'(?:^|,)[ \t]*(%b)(?:=(?:(%b)|"((?:[^"\\]|\\.)*)"))?([^,]*)' % (TOKEN, TOKEN))
+LISTS: Final = frozenset((b"private", b"no-cache"))  # of fields
 LONGEST: Final = 2**31  # what does not fit counts as this many seconds (RFC 9111, 1.2.2)
 
 Directives: TypeAlias = Mapping[bytes, bytes | None]
@@ -31,8 +32,11 @@ def parse(value: bytes) -> Directives:
     for name, token, quoted, junk in DIRECTIVE.findall(value):
         name = name.lower()
         argument = None if junk.strip(b" \t") else token or quoted or None
+        first = found.get(name)
         if name not in found or argument is None:
             found[name] = argument
+        elif name in LISTS and first is not None:
+            found[name] = first + b"," + argument
     return found
 
 

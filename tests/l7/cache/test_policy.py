@@ -77,6 +77,13 @@ def test_fields_that_are_for_one_user_are_not_stored() -> None:  # 5.2.2.4, 5.2.
     assert policy.kept(lines, said, "store") == headers("x-all: 3", "set-cookie: a=b")
 
 
+@pytest.mark.parametrize("name", ["private", "no-cache"])
+def test_of_two_lists_of_fields_both_are_obeyed(name: str) -> None:
+    lines = headers("x-user: me", "x-hint: 1", "x-all: 3")
+    assert policy.kept(lines, cc(f'{name}="x-user", max-age=9, {name}=x-hint')) == headers("x-all: 3")
+    assert cc(f'{name}="x-user", {name}, {name}="x-hint"')[name.encode()] is None  # of all fields
+
+
 # ---- 4.2: freshness and age ----
 
 LIFETIMES = [
