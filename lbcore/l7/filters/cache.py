@@ -66,6 +66,8 @@ RELEVANT: Final = frozenset(
 AFTER_304: Final = b"fwd=stale; fwd-status=304"
 INSTEAD: Final = b"hit; fwd=stale; detail=stale-if-error"
 CONDITIONS: Final = (b"if-none-match", b"if-modified-since")
+WHOSE: Final = (b"authorization", b"cache-control")
+"""What a request says that its answer may not be stored for, whoever sends it on."""
 
 
 class Cache(Filter):
@@ -393,7 +395,7 @@ class Cache(Filter):
         """Fetch a new one, for those who come later; once at a time."""
         if of.key in self._failing:
             return
-        behind = Visit(of.key, {})
+        behind = Visit(of.key, {name: of.fields[name] for name in WHOSE if name in of.fields})
         behind.flight = self.flights.lead(of.key)
         if behind.flight is None:
             return

@@ -362,6 +362,26 @@ def test_stale_while_revalidate_gives_the_old_one_and_fetches_once() -> None:
     together(test)
 
 
+@pytest.mark.parametrize("line", ["authorization: Basic YW5uOng=", "cache-control: no-store"])
+def test_what_is_fetched_behind_for_one_alone_is_not_stored_for_all(line: str) -> None:
+    """RFC 9111, 3.5 and 5.2.1.5 hold of that answer too: it is one to a request with this line."""
+
+    def said(request: bytes) -> bytes:
+        whose = "one" if line.encode() in request else "all"
+        return answer("cache-control: max-age=10, stale-while-revalidate=60", body=whose)
+
+    async def test() -> None:
+        async with bench(said) as it:
+            await it.ask()
+            it.clock.now += 20
+            assert body(await it.ask(line)) == b"all"
+            await until(lambda: len(it.origin.seen) == 2 and len(it.cache.flights) == 0)
+            assert line.encode() in it.origin.seen[1]
+            assert body(await it.ask()) == b"all"
+
+    together(test)
+
+
 def test_stale_if_error_and_not_without_leave() -> None:
     async def test() -> None:
         for leave, wanted in (("stale-if-error=60", 200), ("must-revalidate, stale-if-error=60", 503), ("x", 503)):
