@@ -66,6 +66,8 @@ RELEVANT: Final = frozenset(
 AFTER_304: Final = b"fwd=stale; fwd-status=304"
 INSTEAD: Final = b"hit; fwd=stale; detail=stale-if-error"
 CONDITIONS: Final = (b"if-none-match", b"if-modified-since")
+ASKED_FOR: Final = ("request no-store", "authorization")
+"""Why an answer is not for others, although the backend has said nothing against it: what is stored stays as it is."""
 WHOSE: Final = (b"authorization", b"cache-control")
 """What a request says that its answer may not be stored for, whoever sends it on."""
 
@@ -305,9 +307,23 @@ class Cache(Filter):
         options = self.options
         fresh = policy.freshened(entry, headers, visit.requested, now, options.heuristic_limit, options.set_cookie)
         self.counts["confirmed"] += 1
-        self._keep(visit, fresh)
-        self._land(visit, alone=policy.use(fresh, directives.NONE, now) is not Use.FRESH)
+        why = self._takes_back(visit, fresh)
+        if not why:
+            self._keep(visit, fresh)
+        elif why not in ASKED_FOR:
+            self.store.drop(visit.key)
+        self._land(visit, alone=bool(why) or policy.use(fresh, directives.NONE, now) is not Use.FRESH)
         return fresh
+
+    def _takes_back(self, visit: Visit, fresh: Entry) -> str:
+        """Why a response must not be stored any more, with what its 304 said anew; empty if it may."""
+        headers, options = fresh.headers, self.options
+        if not {name for name, _ in fresh.vary}.issuperset(headers.tokens(b"vary")):  # it depends on more than we asked
+            return "vary"
+        said = directives.parse(headers.joined(b"cache-control"))
+        return policy.unstorable(
+            b"authorization" in visit.fields, visit.asked, fresh.status, headers, said, options.set_cookie
+        )
 
     async def _ask_again(self, exchange: Exchange, visit: Visit, response: Response) -> None:
         """A 304 that speaks of something else than what we have: only a whole answer helps."""

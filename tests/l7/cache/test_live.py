@@ -454,6 +454,39 @@ def test_a_304_for_something_else_is_not_believed() -> None:
     together(test)
 
 
+@pytest.mark.parametrize(
+    ("lines", "asked", "gone"),
+    [
+        (["cache-control: no-store, max-age=60"], [], True),
+        (["cache-control: private, max-age=60"], [], True),
+        (["cache-control: max-age=60", "vary: cookie"], [], True),
+        (["cache-control: max-age=60", "x-user: ann"], ["authorization: Basic YW5uOng="], False),
+        (["cache-control: max-age=60"], ["cache-control: no-store"], False),
+        (["cache-control: max-age=60, public"], ["authorization: Basic YW5uOng="], None),
+        (["cache-control: max-age=60", "vary: x-a"], [], None),
+    ],
+)
+def test_a_304_can_take_back_the_leave_to_store(lines: list[str], asked: list[str], gone: bool | None) -> None:
+    """RFC 9111, 3 and 4.1 hold of what a 304 makes of the stored response, and of the request that it answers."""
+
+    async def test() -> None:
+        def said(request: bytes) -> bytes:
+            if b"if-none-match" in request:
+                more = lines if len(it.origin.seen) == 2 else []
+                return "\r\n".join(["HTTP/1.1 304 Not Modified", 'etag: "a"', *more, "", ""]).encode()
+            return answer("cache-control: max-age=10", 'etag: "a"', "vary: x-a, x-b")
+
+        async with bench(said) as it:
+            await it.ask()
+            it.clock.now += 20
+            assert body(await it.ask(*asked)) == b"hello"
+            assert it.cache.state()["entries"] == (0 if gone else 1)
+            assert b"x-user" not in await it.ask()
+            assert len(it.origin.seen) == (2 if gone is None else 3)
+
+    together(test)
+
+
 def test_head_is_answered_from_get() -> None:
     async def test() -> None:
         async with bench(lambda _: answer("cache-control: max-age=10", 'etag: "a"')) as it:
