@@ -48,11 +48,17 @@ def test_keys_that_tokens_can_be_checked_with_and_no_others():
 @pytest.mark.parametrize(
     "data",
     [b"", b"[]", b"{}", b'{"keys": 1}', b'{"keys": [1]}', b"\xff", keyset(*[{}] * (MOST + 1)), b" " * (LARGEST + 1),
-     b'{"keys":' + b"[" * 100_000, keyset(jwk(RSA, "a"), jwk(EC, "a"))],
+     b'{"keys":' + b"[" * 100_000, keyset(jwk(RSA, "a"), jwk(OTHER_RSA, "a"))],
 )  # fmt: skip
 def test_sets_that_are_none(data):
     with pytest.raises(ValueError, match="JWK set"):
         read_set(data)
+
+
+def test_one_name_may_stand_for_a_key_of_each_kind():
+    """RFC 7517, 4.5: equivalent alternatives. The rest of the set must not be lost for it."""
+    found = read_set(keyset(jwk(RSA, "a"), jwk(EC, "a"), jwk(OTHER_RSA, "b")))
+    assert [(key.algorithm, key.id) for key in found] == [("RS256", "a"), ("ES256", "a"), ("RS256", "b")]
 
 
 @given(st.recursive(st.none() | st.text(max_size=5) | st.integers(), lambda x: st.lists(x) | st.dictionaries(

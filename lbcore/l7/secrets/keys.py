@@ -107,7 +107,7 @@ def read_set(data: bytes) -> tuple[Key, ...]:
             found.append(checked(Key(algorithm, id, jwt.PyJWK(entry, algorithm).key), "key"))  # type: ignore[arg-type]
         except (ValueError, TypeError, jwt.PyJWTError, UnsupportedAlgorithm):
             continue
-    names = [key.id for key in found if key.id]
+    names = [(key.algorithm, key.id) for key in found if key.id]
     if len(set(names)) < len(names):
-        raise ValueError("the JWK set has two keys of one kid; must have one")
+        raise ValueError("the JWK set has two keys of one kid and kty; must have one")
     return tuple(found)
