@@ -11,7 +11,8 @@ Traps
 - One field is read: the one that our proxies write (`field`). The others come from whoever sent them.
 - X_Forwarded_For becomes the same variable as X-Forwarded-For in CGI and WSGI: both spellings are taken out.
 - Scheme, host and port of a trusted peer are taken only if there is one value that can be one. A proxy that appends
-  ("https, http") leaves open which is which; then this connection's own are told.
+  ("https, http") leaves open which is which; then this connection's own are told. Where `field` is "forwarded" they
+  stand in the client's element of it: X-Forwarded-Proto and -Host such a proxy passes on as its client wrote them.
 - `hops` counts proxies in front of this one, and is right only if nobody can come past them.
 """
 
@@ -104,9 +105,8 @@ class Forwarded(Filter):
         words = self._remembered.get(key) or self._learn(key)
         if given:
             if words.ours:
-                said = Headers(given)
                 try:
-                    words = self._words(self._way(said, words.client.address), *_told(said, request))
+                    words = self._words(*self._heard(Headers(given), request, words.client.address))
                 except Malformed as error:
                     return text(400, f"Bad request: {error}")
             request.drop(self._dropped)
@@ -140,24 +140,40 @@ class Forwarded(Filter):
             lines.append((b"x-real-ip", way[0].encode()))
         return Words(notes.Client(way[0], scheme, host, port), checked(block_of(lines), len(lines)))
 
-    def _way(self, headers: Headers, peer: str) -> list[str]:
-        """Addresses from the client to the peer, as far as they are believed; the peer alone if nobody is named."""
-        lines = (value.decode("latin-1") for value in headers.all(self._field))
-        entries = [*forwarded.CHAINS[self._options.field](lines), peer]
+    def _heard(self, headers: Headers, request: Request, peer: str) -> tuple[list[str], bytes, bytes, int]:
+        """What a trusted peer tells: the way (addresses from the client to the peer, as far as they are believed; the
+        peer alone if nobody is named), scheme, host and port."""
+        lines = [value.decode("latin-1") for value in headers.all(self._field)]
+        if self._field == b"forwarded":
+            elements = forwarded.forwarded(lines)
+            entries = [*(forwarded.address_of(one.get("for", "")) for one in elements), peer]
+        else:
+            elements, entries = None, [*forwarded.x_forwarded_for(lines), peer]
         start = len(entries) - 1 - self._options.hops
         if not self._options.hops:
             while start > 0 and (entries[start] or "") in self._trust:
                 start -= 1
+        told = _told(headers) if elements is None else _told_in(elements[start] if 0 <= start < len(elements) else {})
         if start < 0 or entries[start] is None:
-            return [peer]
-        return [entry or "unknown" for entry in entries[start:]]
+            return [peer], *_asked_for(told, request)
+        return [entry or "unknown" for entry in entries[start:]], *_asked_for(told, request)
 
 
-def _told(headers: Headers, request: Request) -> tuple[bytes, bytes, int]:
-    """Scheme, host and port as a trusted peer tells them; this connection's own where it does not."""
+def _told(headers: Headers) -> dict[bytes, bytes]:
+    """X-Forwarded-*, those that say one thing."""
     told = [line for line in headers if line[0].startswith(b"x-forwarded-")]
     names = [name for name, _ in told]
-    single = {name: value for name, value in told if names.count(name) == 1}
+    return {name: value for name, value in told if names.count(name) == 1}
+
+
+def _told_in(element: dict[str, str]) -> dict[bytes, bytes]:
+    """The same of the client's element of Forwarded; X-Forwarded-* beside it the client may have written."""
+    names = [name for name in ("proto", "host") if name in element]
+    return {f"x-forwarded-{name}".encode(): element[name].encode("latin-1") for name in names}
+
+
+def _asked_for(single: dict[bytes, bytes], request: Request) -> tuple[bytes, bytes, int]:
+    """Scheme, host and port as a trusted peer tells them; this connection's own where it does not."""
     said = SCHEMES.get(single.get(b"x-forwarded-proto", b"").lower())
     scheme = said or request.scheme
     host = single.get(b"x-forwarded-host", b"")

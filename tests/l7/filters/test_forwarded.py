@@ -123,6 +123,27 @@ def test_only_the_field_that_our_proxies_write_is_read():
     assert exchange.request.headers.get(b"x-forwarded-for") == b"2001:db8::1, 10.0.0.1"
 
 
+@pytest.mark.parametrize(
+    ("value", "client"),
+    [
+        (b"for=192.0.2.1", ("192.0.2.1", b"http", b"www.example.org", 80)),
+        (b"for=192.0.2.1;proto=https;host=a.example", ("192.0.2.1", b"https", b"a.example", 443)),
+        (
+            b'for=192.0.2.1;proto=https;host="a.example:8443", for=10.0.0.2',
+            ("192.0.2.1", b"https", b"a.example:8443", 443),
+        ),
+        (b"for=6.6.6.6;proto=https;host=evil.example, for=192.0.2.1", ("192.0.2.1", b"http", b"www.example.org", 80)),
+        (b"for=_hidden;proto=https", ("10.0.0.1", b"https", b"www.example.org", 443)),
+        (b'for=192.0.2.1;proto=ftp;host="a/b"', ("192.0.2.1", b"http", b"www.example.org", 80)),
+    ],
+)
+def test_scheme_and_host_come_from_the_field_that_our_proxies_write_too(value, client):
+    """A proxy that writes Forwarded passes on what its client says in X-Forwarded-Proto and -Host."""
+    lies = [(b"x-forwarded-proto", b"https"), (b"x-forwarded-host", b"evil.example"), (b"x-forwarded-port", b"6666")]
+    exchange, _ = told("10.0.0.1", (b"forwarded", value), *lies, trusted=(OURS,), field="forwarded")
+    assert exchange.notes[notes.CLIENT] == notes.Client(*client)
+
+
 def test_a_list_that_cannot_be_read_is_refused_from_ours_and_ignored_from_strangers():
     line = (b"forwarded", b'for=1.2.3.4, for="6.6.6.6')
     assert told("10.0.0.1", line, trusted=(OURS,), field="forwarded")[1].status == 400
