@@ -41,7 +41,7 @@ PAIR = re.compile(
     r"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)="
     r"(?:(?P<token>[!#$%&'*+.^_`|~0-9A-Za-z-]+)|\"(?P<quoted>(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*)\")"
 )
-GAP, OWS = re.compile(r"[ \t,]*"), re.compile(r"[ \t]*")
+GAP, OWS, EMPTY = re.compile(r"[ \t,]*"), re.compile(r"[ \t]*"), re.compile(r"[ \t;]*")
 
 
 def canonical(text: str) -> str | None:
@@ -90,6 +90,9 @@ def _element(value: str, at: int) -> tuple[dict[str, str], int]:
     """One element, and where the next one starts."""
     element: dict[str, str] = {}
     while True:
+        at = EMPTY.match(value, at).end()  # type: ignore[union-attr]
+        if value[at : at + 1] in ("", ","):
+            break
         pair = PAIR.match(value, at)
         if not pair:
             raise Malformed("Forwarded", ascii(value[at : at + 20]), 'must be name=token or name="text"', at)
@@ -98,11 +101,8 @@ def _element(value: str, at: int) -> tuple[dict[str, str], int]:
             raise Malformed("Forwarded", ascii(name), "must be there once in an element (RFC 7239 section 4)", at)
         element[name] = pair["token"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
         at = OWS.match(value, pair.end()).end()  # type: ignore[union-attr]
-        if value[at : at + 1] != ";":
-            break
-        at = OWS.match(value, at + 1).end()  # type: ignore[union-attr]
-    if at < len(value) and value[at] != ",":
-        raise Malformed("Forwarded", ascii(value[at : at + 20]), "must go on with ';' or ',', or end", at)
+        if value[at : at + 1] not in ("", ";", ","):
+            raise Malformed("Forwarded", ascii(value[at : at + 20]), "must go on with ';' or ',', or end", at)
     return element, GAP.match(value, at).end()  # type: ignore[union-attr]
 
 

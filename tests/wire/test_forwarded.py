@@ -98,12 +98,19 @@ def test_the_rfcs_examples():
 
 @pytest.mark.parametrize(
     "value",
-    ["for", "for=", "=a", 'for="', 'for="a', 'for="a"b', "for=a b", "for=a;for=b", "for=a;", ";", "for =a", 'for="\\',
-     "for=a;;by=b", "for=[::1]", "for=1.2.3.4:80", 'a\x00="b"'],
+    ["for", "for=", "=a", 'for="', 'for="a', 'for="a"b', "for=a b", "for=a;for=b", "for=a;;for=b", "for =a", 'for="\\',
+     "for=[::1]", "for=1.2.3.4:80", 'a\x00="b"'],
 )  # fmt: skip
 def test_what_is_no_list(value):
     with pytest.raises(Malformed):
         forwarded(["for=192.0.2.1, " + value])
+
+
+def test_a_pair_may_be_left_out():
+    """RFC 7239 section 4: between semicolons there may be nothing; an element of nothing names nobody."""
+    for value in ("for=192.0.2.1;by=a", "for=192.0.2.1;;by=a", ";for=192.0.2.1 ;by=a;", "for=192.0.2.1;; ;by=a"):
+        assert forwarded([f"{value}, for=b"]) == [{"for": "192.0.2.1", "by": "a"}, {"for": "b"}]
+    assert CHAINS["forwarded"](["for=192.0.2.1, ;, for=192.0.2.2"]) == ["192.0.2.1", None, "192.0.2.2"]
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(["by", "host", "proto", "secret"]), VALUE, max_size=4), max_size=4))
