@@ -44,7 +44,7 @@ class CorsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     origins: tuple[str, ...]
     """`https://app.example.org`, `https://*.example.org` for all names under it, or `*` alone for everybody."""
     methods: tuple[str, ...] = ("GET", "HEAD", "POST")
-    """Methods that a page may use."""
+    """Methods that a page may use; `*`: any, as with `headers`."""
     headers: tuple[str, ...] = ()
     """Fields that a page may set, beyond those that any page may."""
     expose: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class CorsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
                 )
         for field, names in (("methods", self.methods), ("headers", self.headers), ("expose", self.expose)):
             for name in names:
-                if not TOKEN.fullmatch(name.encode()) or (name == "*" and field != "methods" and self.credentials):
+                if not TOKEN.fullmatch(name.encode()) or (name == "*" and self.credentials):
                     raise ValueError(f"{field} holds {name!r}; must be a name (never '*' with credentials)")
         if not 0 <= self.max_age <= 86400:
             raise ValueError(f"max_age is {self.max_age}; must be seconds, 0 to 86400")
@@ -108,7 +108,7 @@ class Cors(Filter):
         exchange.notes[self] = True
         if not self._allowed(origin):
             return text(403, "This origin may not ask.")
-        if method not in self._methods:
+        if b"*" not in self._methods and method not in self._methods:
             return text(403, "This method may not be used from other origins.")
         asked = request.headers.tokens(b"access-control-request-headers")
         if b"*" not in self._headers and not self._headers.issuperset(asked):

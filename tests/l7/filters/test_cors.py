@@ -64,6 +64,12 @@ def test_a_preflight_that_asks_for_more_is_refused(origin, method, headers):
     assert answer.headers.get(b"access-control-allow-origin") is None
 
 
+def test_a_star_stands_for_all_methods_as_it_does_for_all_fields():
+    """Fetch, 4.8: `*` in Access-Control-Allow-Methods; with credentials it would be a method of that name."""
+    _, answer = asked(CorsOptions(origins=("*",), methods=("*",), headers=("*",)), APP, b"DELETE", b"x-other")
+    assert (answer.status, answer.headers.get(b"access-control-allow-methods")) == (204, b"*")
+
+
 def test_options_without_the_question_goes_to_the_backend():
     exchange = FakeExchange(request(b"/", (b"origin", APP), method=b"OPTIONS"))
     exchange.passes(Cors(OPTIONS))
@@ -136,6 +142,7 @@ def test_vary_is_said_once():
     [{"origins": ()}, {"origins": ("*",), "credentials": True}, {"origins": ("*", "https://a.example")},
      {"origins": ("null",)}, {"origins": ("https://a.example/",)}, {"origins": ("https://*",)}, {"origins": ("https://A.example",)},
      {"origins": ("https://a.example",), "headers": ("*",), "credentials": True},
+     {"origins": ("https://a.example",), "methods": ("*",), "credentials": True},
      {"origins": ("https://a.example",), "max_age": -1}, {"origins": ("https://a.example",), "methods": ("a b",)},
      {"origins": ("https://a.example",), "expose": ("*",), "credentials": True}],
 )  # fmt: skip
