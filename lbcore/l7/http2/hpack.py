@@ -187,7 +187,7 @@ class Encoder:
                     out.append(0x80 | number)
                 else:
                     out += _number(number, 0x80, 0x7F)
-            elif (place := PLACES.get(line)) is not None:
+            elif (place := PLACES.get(line)) is not None and type(line[1]) is not Secret:
                 out.append(0x80 | place)
             elif (again := written.get(line)) is not None and type(line[1]) is not Secret:
                 out += again
