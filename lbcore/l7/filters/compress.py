@@ -15,6 +15,8 @@ Traps
   what compression wins: event streams are taken only if `types` names them.
 - BREACH: where an answer holds a secret and also text that an attacker chooses, its length tells the secret, letter by
   letter, in spite of TLS. Not for such answers: leave their routes without this filter, or mask the secret.
+- A 304 from behind has the strong tag and the plain answer's Vary. A cache further out that took them over (RFC 9111,
+  3.2) would put pieces of the plain answer to the compressed one, and give that to who cannot read it.
 - A cache further in sees plain answers and each hit is compressed anew; a cache further out keeps one answer for each
   Accept-Encoding.
 - Each answer under way holds a compressor's memory: some 220 kB for gzip, up to 1 MB for brotli.
@@ -45,6 +47,7 @@ FLUSHED: Final = frozenset((b"text/event-stream", b"application/x-ndjson", b"app
 """Types whose readers wait for each piece."""
 SAID: Final = Names((b"content-type", b"content-encoding", b"cache-control", b"etag"))
 ASKED: Final = Names((b"accept-encoding", b"cache-control"))
+HAS: Final = Names((b"if-none-match",))
 UNTRUE: Final = Names((b"accept-ranges", b"content-digest", b"repr-digest", b"digest", b"content-md5"))
 """What does not hold of the compressed answer."""
 NEVER: Final = frozenset((101, 204, 205, 206, 304))
@@ -114,6 +117,8 @@ class Compress(Filter):
 
     def on_response(self, exchange: Exchange, response: Response) -> None:
         status, request = response.status, exchange.request
+        if status == 304:
+            self._confirm(request, response)
         if status in NEVER or status < 200 or request.protocol is not None:
             return
         size = response.length if response.body is None else len(response.body)
@@ -144,6 +149,13 @@ class Compress(Filter):
             response.headers.set(b"etag", b"W/" + tag)
         response.length = None
         response.transform(self._compressor(coding, kind in FLUSHED))
+
+    def _confirm(self, request: Request, response: Response) -> None:
+        """A 304 to somebody who has the compressed answer, as its weak tag tells: say of it what was said with it."""
+        tag, has = response.get(b"etag"), b",".join([value for _, value in request.lines(HAS)])
+        if tag is not None and not tag.startswith(b"W/") and b"W/" + tag in has:
+            response.headers.set(b"etag", b"W/" + tag)
+            add_vary(response, b"accept-encoding")
 
     def _choice(self, request: Request) -> bytes | None:
         accepted = no_transform = None

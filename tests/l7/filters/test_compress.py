@@ -138,6 +138,23 @@ def test_a_strong_tag_becomes_weak(tag, after):
     assert compressed(answer((b"etag", tag)), None).headers.all(b"etag") == [tag]
 
 
+@pytest.mark.parametrize(
+    ("has", "tag", "vary"),
+    [
+        (b'W/"a"', b'W/"a"', b"origin, accept-encoding"),
+        (b'"x", W/"a"', b'W/"a"', b"origin, accept-encoding"),
+        (b'"a"', b'"a"', b"origin"),
+        (b'W/"ab"', b'"a"', b"origin"),
+        (b"*", b'"a"', b"origin"),
+    ],
+)
+def test_a_304_speaks_of_the_answer_that_the_client_has(has, tag, vary):
+    """RFC 9110, 15.4.5: the fields of the 200 that is confirmed; a cache takes them into what it has stored."""
+    confirmed = answer((b"etag", b'"a"'), (b"vary", b"origin"), status=304, body=b"")
+    headers = compressed(confirmed, b"gzip", (b"if-none-match", has)).headers
+    assert (headers.all(b"etag"), headers.all(b"vary")) == ([tag], [vary])
+
+
 def test_what_is_true_of_the_bytes_no_more_goes():
     lines = [(b"accept-ranges", b"bytes"), (b"content-digest", b"sha-256=:x:"), (b"content-md5", b"x")]
     names = {name for name, _ in compressed(answer(*lines)).headers}
