@@ -249,6 +249,8 @@ def request_lines(request: Request) -> list[Line]:
         (b":authority", request.authority),
         (b":path", request.target),
     ]
+    if not request.authority:
+        del lines[2]  # HTTP/1.0 can do without, and an empty one is none (section 8.3.1)
     if request.protocol is not None:
         lines.append((b":protocol", request.protocol))
     lines += request.headers

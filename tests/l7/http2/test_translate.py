@@ -214,6 +214,12 @@ def test_a_filter_cannot_smuggle_either():
         translate.request_lines(Request(b"GET", b"/", b"a", b"http", bad, Peer("", 0)))
 
 
+def test_a_request_without_host_has_no_authority():
+    """RFC 9113 section 8.3.1: from HTTP/1.0, which may leave it out; an empty one is refused by whoever gets it."""
+    lines = translate.request_lines(Request(b"GET", b"/", b"", b"http", Headers(), Peer("", 0), "1.0"))
+    assert [name for name, _ in lines] == [b":method", b":scheme", b":path", b"via"]
+
+
 def test_grpc_is_told_that_trailers_are_welcome():
     kind = Headers([(b"content-type", b"application/grpc+proto")])
     made = Request(b"POST", b"/", b"a", b"http", kind, Peer("", 0), length=None)
