@@ -20,8 +20,8 @@ WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 LAST_CHUNK = b"0\r\n"
 
 
-VIA = b"via: 1.1 lbcore\r\n"
-"""Of every request that is passed on (RFC 9110, 7.6.3)."""
+VIA = {version: b"via: %b lbcore\r\n" % version.encode() for version in ("1.0", "1.1", "2")}
+"""Of every request that is passed on, by the version that it came in (RFC 9110, 7.6.3)."""
 
 
 def request_head(request: Request) -> bytes:
@@ -33,11 +33,11 @@ def request_head(request: Request) -> bytes:
             request.target,
             request.authority,
             unread,
-            VIA,
+            VIA[request.version],
         )
     lines = [b"%b %b HTTP/1.1\r\n" % (request.method, request.target), b"host: %b\r\n" % request.authority]
     lines += [b"%b: %b\r\n" % line for line in request.headers]
-    lines.append(VIA)
+    lines.append(VIA[request.version])
     if length is None:
         lines.append(b"transfer-encoding: chunked\r\n")
     elif length or request.method in WITH_BODY:

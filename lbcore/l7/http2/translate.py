@@ -254,7 +254,7 @@ def request_lines(request: Request) -> list[Line]:
     if request.protocol is not None:
         lines.append((b":protocol", request.protocol))
     lines += request.headers
-    lines.append((b"via", b"2 lbcore" if request.version == "2" else b"1.1 lbcore"))
+    lines.append((b"via", b"%b lbcore" % request.version.encode()))
     if request.length and request.protocol is None:
         lines.append((b"content-length", b"%d" % request.length))
     if grpc.is_grpc(request.headers):

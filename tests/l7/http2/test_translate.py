@@ -148,7 +148,7 @@ def test_whatever_is_let_in_is_one_request_to_a_reader_of_http1(extra, order):
     found = reader.next_event()
     assert isinstance(found, h11.Request)
     assert (found.method, found.target) == (made.method, made.target)
-    expected = [(b"host", made.authority), *made.headers, (b"via", b"1.1 lbcore")]
+    expected = [(b"host", made.authority), *made.headers, (b"via", b"2 lbcore")]
     assert [(name.lower(), value) for name, value in found.headers] == expected
     assert isinstance(reader.next_event(), h11.EndOfMessage)
     assert reader.trailing_data[0] == b""
@@ -218,6 +218,15 @@ def test_a_request_without_host_has_no_authority():
     """RFC 9113 section 8.3.1: from HTTP/1.0, which may leave it out; an empty one is refused by whoever gets it."""
     lines = translate.request_lines(Request(b"GET", b"/", b"", b"http", Headers(), Peer("", 0), "1.0"))
     assert [name for name, _ in lines] == [b":method", b":scheme", b":path", b"via"]
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "2"])
+@pytest.mark.parametrize("lines", [Headers([(b"accept", b"*/*")]), b"accept: */*\r\n"])
+def test_via_names_the_version_that_a_request_came_in(version, lines):
+    """RFC 9110, 7.6.3: received-protocol, whatever it goes on in."""
+    made = Request(b"GET", b"/", b"a", b"http", lines, Peer("", 0), version)
+    assert b"via: %b lbcore\r\n" % version.encode() in writer.request_head(made)
+    assert (b"via", b"%b lbcore" % version.encode()) in translate.request_lines(made)
 
 
 def test_grpc_is_told_that_trailers_are_welcome():
