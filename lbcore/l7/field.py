@@ -18,6 +18,14 @@ TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE: Final = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
 FRAMING: Final = HOP_BY_HOP | {b"content-length", b"host"}
 """Fields that say where a message ends, whom it is for, or what becomes of its connection: not for filters."""
+NOT_IN_TRAILERS: Final = frozenset(
+    (
+        b"authorization", b"cache-control", b"content-encoding", b"content-length", b"content-range", b"content-type",
+        b"cookie", b"expect", b"host", b"max-forwards", b"range", b"set-cookie", b"te", b"trailer",
+        b"transfer-encoding",
+    )
+)  # fmt: skip
+"""What says how a message is framed, routed or read must come before its body (RFC 9110, 6.5.1)."""
 
 
 def legal(value: bytes) -> bool:

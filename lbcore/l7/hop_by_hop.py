@@ -27,6 +27,9 @@ HOP_BY_HOP: Final[frozenset[bytes]] = frozenset(
         b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info",
     }
 )  # fmt: skip
+LOOKALIKES: Final = frozenset({b"content_length", b"transfer_encoding"})
+"""Where fields become variables (CGI, RFC 3875, 4.1.18) these are other spellings of what frames a message. Who takes
+them for that finds another end of the body than we do, and nobody needs them: not passed on."""
 KEPT: Final[frozenset[bytes]] = frozenset(
     {
         b"authorization", b"cache-control", b"content-encoding", b"content-length", b"content-range", b"content-type",

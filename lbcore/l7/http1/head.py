@@ -144,7 +144,7 @@ def _drop(framing: Framing, value: bytes, nominated: list[bytes]) -> bool:
     return False
 
 
-NOTED = dict.fromkeys(hop_by_hop.HOP_BY_HOP, _drop) | {
+NOTED = dict.fromkeys(hop_by_hop.HOP_BY_HOP | hop_by_hop.LOOKALIKES, _drop) | {
     b"connection": _connection,
     b"content-length": _content_length,
     b"transfer-encoding": _transfer_encoding,

@@ -21,6 +21,7 @@ import re
 from collections.abc import Callable
 
 from lbcore.l7.errors import Malformed
+from lbcore.l7.field import NOT_IN_TRAILERS
 from lbcore.l7.http1.head import LONELY, TOKEN, split
 from lbcore.l7.http1.scan import Scratch
 from lbcore.l7.limits import Limits
@@ -29,12 +30,6 @@ from lbcore.l7.message import Headers
 QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'  # RFC 9110, 5.6.4
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;%b(?:=(?:%b|%b))?)*\r\n" % (TOKEN, TOKEN, QUOTED))  # RFC 9112, 7.1
 MAY_BECOME_A_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}(?:;[\t\x20-\x7e\x80-\xff]*)?\r?")
-FORBIDDEN_TRAILERS = frozenset(
-    (
-        b"authorization", b"cache-control", b"content-encoding", b"content-length", b"content-range", b"content-type",
-        b"cookie", b"expect", b"host", b"max-forwards", b"set-cookie", b"te", b"trailer", b"transfer-encoding",
-    )
-)  # RFC 9110, 6.5.1: what must be known before the body  # fmt: skip
 NONE = Headers()
 """No trailers. Nobody writes to it."""
 
@@ -194,5 +189,5 @@ class Reader:
         if end < 0 or end > self.limits.head:
             return self._incomplete(data)
         lines, _ = split(b"\n" + data[: end + 4], 1, 1, self.limits)
-        self._end(Headers(line for line in lines if line[0] not in FORBIDDEN_TRAILERS))
+        self._end(Headers(line for line in lines if line[0] not in NOT_IN_TRAILERS))
         return data[end + 4 :]

@@ -50,7 +50,7 @@ CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, HOST_NAME = (
 CHUNKED_WORD, CLOSE_WORD, KEEP_WORD = b"chunked", b"close", b"keep-alive"
 RARE = (
     b"te", b"expect", b"upgrade", b"keep-alive", b"http2-settings", b"proxy-connection", b"proxy-authenticate",
-    b"proxy-authorization", b"proxy-authentication-info",
+    b"proxy-authorization", b"proxy-authentication-info", b"content_length", b"transfer_encoding",
 )  # fmt: skip
 LONGEST = 25  # of the names above
 CR, LF, SPACE, TAB, COLON, HASH = 13, 10, 32, 9, 58, 35

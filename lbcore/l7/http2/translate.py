@@ -24,6 +24,8 @@ from typing import Final
 
 from lbcore.l7 import websocket
 from lbcore.l7.errors import Malformed
+from lbcore.l7.field import NOT_IN_TRAILERS
+from lbcore.l7.hop_by_hop import LOOKALIKES
 from lbcore.l7.http2.hpack import Line
 from lbcore.l7.limits import Limits
 from lbcore.l7.message import Headers, Peer, Request, Response
@@ -49,24 +51,6 @@ METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIO
 CONNECTION_ONLY: Final = frozenset(
     (b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade")
 )  # section 8.2.2
-NOT_IN_TRAILERS: Final = frozenset(
-    (
-        b"content-length",
-        b"host",
-        b"te",
-        b"trailer",
-        b"authorization",
-        b"cookie",
-        b"set-cookie",
-        b"content-type",
-        b"content-encoding",
-        b"content-range",
-        b"expect",
-        b"cache-control",
-        b"max-forwards",
-        b"range",
-    )
-)  # RFC 9110 section 6.5.1: what says how a message is framed, routed or read must come before it
 HOPS: Final = frozenset((b"proxy-authorization", b"proxy-authenticate", b"http2-settings"))
 """Meant for us, and not passed on."""
 TE: Final = (b"te", b"trailers")
@@ -150,7 +134,7 @@ NOTED: Final = {
     b"te": Fields._te,
     b"expect": Fields._expect,
     **dict.fromkeys(CONNECTION_ONLY, Fields._connection_only),
-    **dict.fromkeys(HOPS, Fields._drop),
+    **dict.fromkeys(HOPS | LOOKALIKES, Fields._drop),
 }
 OF_REQUEST: Final = frozenset((b":method", b":scheme", b":authority", b":path", b":protocol"))
 OF_RESPONSE: Final = frozenset((b":status",))

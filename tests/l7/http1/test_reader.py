@@ -212,6 +212,13 @@ def test_no_other_http_is_tunnelled_not_even_as_one_of_several(offer: bytes) -> 
     assert reader.got[0][0].protocol is None
 
 
+@pytest.mark.parametrize("name", [b"Content_Length", b"transfer_encoding", b"TRANSFER_ENCODING"])
+def test_other_spellings_of_framing_are_not_passed_on(name: bytes) -> None:
+    """In CGI and WSGI they become the same variables: CONTENT_LENGTH is whose?"""
+    head = one(b"POST / HTTP/1.1", b"Host: a", b"Content-Length: 2", b"%b: chunked" % name, b"x_y: 1", body=b"ab")
+    assert read(head) == [((b"POST", b"/", b"a", "1.1", 2, [(b"x_y", b"1")]), b"ab", [])]
+
+
 def test_options_of_a_host_is_options_of_all_it_has() -> None:
     """RFC 9112, 3.2.4: who passes it on as a path asks about one page instead."""
     for target, passed_on in ((b"http://a", b"*"), (b"http://a/", b"/"), (b"http://a?b", b"/?b")):

@@ -198,6 +198,12 @@ def test_lengths_of_responses():
         assert translate.response(lines, ended, method).length == length
 
 
+def test_other_spellings_of_framing_are_not_passed_on():
+    """In CGI and WSGI they become the same variables."""
+    made = read([*GET, (b"content_length", b"5"), (b"transfer_encoding", b"chunked"), (b"x_y", b"1")])
+    assert list(made.headers) == [(b"x_y", b"1")]
+
+
 def test_trailers_cannot_change_what_came_before():
     found = translate.trailers([(b"grpc-status", b"0"), (b"content-length", b"5"), (b"authorization", b"x")])
     assert found == [(b"grpc-status", b"0")]
