@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lbcore.l7.program.service import Service
-from tests.l7.live import get, say, together
+from tests.l7.live import PATIENCE, get, read_request, say, together
 from tests.l7.test_pools_in_force import Server, in_force, until
 from tests.l7.test_service import LISTEN, body, port_of, serving
 
@@ -348,6 +348,35 @@ def test_bodies_of_winners_are_whole(tmp_path: Path) -> None:
             pool = service.parts.pools["web"]
             assert pool.retries.granted > 0
             assert sum(backend.errors for backend in pool.backends) == 0
+            await at_rest(service)
+
+    together(test)
+
+
+@pytest.mark.parametrize("more", [b"HTTP/1.1 200 X\r\ncontent-length: 6\r\n\r\npoison", b""])
+def test_the_connection_of_a_winner_is_nobodys_when_it_has_answered(tmp_path: Path, more: bytes) -> None:
+    """What comes on it then, unasked or an end, is no answer to the next request, and breaks nobody's connection."""
+
+    class Winner(Server):
+        async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await read_request(reader)
+            writer.write(b"HTTP/1.1 200 X\r\ncontent-length: 3\r\n\r\ntwo")
+            await asyncio.sleep(0.05)
+            if more:
+                writer.write(more)
+                await reader.read()
+
+    one, two = Server("one", wait=0.4), Winner("two")
+
+    async def test() -> None:
+        async with in_force(tmp_path, HEDGE, one, two) as (service, _):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port_of(service))
+            for _ in range(4):
+                writer.write(get(close=False))
+                assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+                assert await reader.readexactly(3) in (b"one", b"two")
+                await asyncio.sleep(0.1 if more else 0)
+            writer.close()
             await at_rest(service)
 
     together(test)

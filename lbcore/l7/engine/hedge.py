@@ -101,6 +101,8 @@ class Hedge(Carried):
     def response_head(self, response: Response) -> None:
         """The answer, unless it is one that says no, and there is hope of another."""
         exchange = self._exchange
+        if response.body is not None:
+            self.side = None  # its connection is free again, and may be somebody else's
         if response.status >= 500 and exchange.asked:
             self.cancel(Result(response.status, "", monotonic() - self.asked, True))
             return
