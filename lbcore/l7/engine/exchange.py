@@ -386,7 +386,7 @@ class Exchange(Attempts, Served):
         self.error = self.error or why
         for one in self._transforms:
             one.abort()
-        self._drop_side(why)
+        self._drop_side("client gone")  # in whatever words it left: they say nothing of the backend
         self._over_and_out()
 
     # ---- patience and pressure ----

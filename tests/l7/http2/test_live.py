@@ -19,6 +19,7 @@ from lbcore.l7.pools.pool import Timeouts
 from lbcore.testbed.ports import free_ports
 from tests.l7.http2.live import PATIENCE, chain, client, head, program, proxying
 from tests.l7.live import OK, Seen, answering, backend, read_request, together
+from tests.l7.test_pools_in_force import until
 
 
 class Errors(Filter):
@@ -359,6 +360,28 @@ def test_a_client_that_cancels_frees_the_backend():
             one.h2.reset_stream(number, 8)
             one.send()
             await asyncio.wait_for(gone.wait(), 10)
+
+    together(scene)
+
+
+def test_a_client_that_cancels_says_nothing_of_the_backend():
+    async def talk(reader, writer):
+        await read_request(reader)
+        await reader.read()
+
+    async def scene():
+        async with backend(talk) as there, proxying(there) as (proxy, port), client(port) as one:
+            (asked,) = proxy.router.routes[0].choose(None).backends
+            for cancel in (
+                lambda number: one.h2.reset_stream(number, 8),
+                lambda _: one.writer.write(frames.reset(99, 8)),
+            ):
+                number = one.request(head())
+                await until(lambda: asked.active)
+                cancel(number)
+                one.send()
+                await until(lambda: not asked.active)
+            assert (asked.total, asked.errors) == (2, 0)
 
     together(scene)
 
