@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import pytest
 
+from lbcore.l7.engine.proxy import TICK
 from lbcore.l7.errors import Malformed
 from lbcore.l7.filters.filter import Exchange, Filter
 from lbcore.l7.limits import Limits
@@ -608,6 +609,44 @@ def test_a_filter_that_reads_the_body(body: bytes, expected: bytes, chunked: boo
     )
     for pieces in ([ask], [ask[:-3], ask[-3:]]):
         assert expected in through(answering(OK), *pieces, filters=(Reader(),), pause=0.02, limits=QUICK)
+
+
+class Thinker(Filter):
+    """Reads the whole body, and takes its time over it."""
+
+    body_limit = 10
+
+    def on_request(self, exchange: Exchange) -> Awaitable[None]:
+        return asyncio.sleep(QUICK.idle_time + 3 * TICK)
+
+
+def test_what_comes_after_the_body_is_not_late() -> None:
+    """The body's deadline ends with the body; and the proxy's clock goes on: who is late afterwards is told so."""
+    ask = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx"
+    answer = through(scripted(OK, b"", close=False), ask, ask, filters=(Thinker(),), limits=QUICK, timeouts=HASTY)
+    assert (answer.count(b"200 OK"), answer.count(b"504 ")) == (1, 1)
+
+
+def test_a_fault_does_not_stop_the_clock() -> None:
+    class Broken:
+        deadline = 1.0
+
+        def expired(self) -> None:
+            raise RuntimeError("on purpose")
+
+    async def test() -> None:
+        async with proxying(1) as (proxy, _):
+            broken = Broken()
+            proxy.clients.add(broken)  # type: ignore[arg-type]
+            async with asyncio.timeout(5):
+                while broken.deadline:
+                    await asyncio.sleep(TICK)
+                seen = proxy.now
+                while proxy.now == seen:
+                    await asyncio.sleep(TICK)
+            proxy.clients.discard(broken)  # type: ignore[arg-type]
+
+    together(test)
 
 
 class Injector(Filter):

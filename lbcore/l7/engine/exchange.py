@@ -190,7 +190,7 @@ class Exchange(Attempts, Served):
         """The request is complete."""
         self._request_over, self._trailers = True, trailers
         if self._collecting:
-            self._collecting = False
+            self._collecting, self.deadline = False, 0.0  # it was the body's
             self.request.body = b"".join(self._kept or ())
             self._inwards()
         elif self.request.length != 0 or self.request.protocol:

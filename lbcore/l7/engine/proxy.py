@@ -101,14 +101,19 @@ class Proxy:
 
     def _tick(self) -> None:
         now = self.now = monotonic()
+        self._clock = asyncio.get_running_loop().call_later(TICK, self._tick)  # first: whatever fails below, it goes on
         for one in [one for one in self.exchanges if 0 < one.deadline < now]:
-            one.deadline = 0.0
-            one.expired()
+            self._expire(one)
         for client in [client for client in self.clients if 0 < client.deadline < now]:
-            client.deadline = 0.0
-            client.expired()
+            self._expire(client)
         self.connections.prune(now)
-        self._clock = asyncio.get_running_loop().call_later(TICK, self._tick)
+
+    def _expire(self, one: Exchange | Client) -> None:
+        one.deadline = 0.0
+        try:
+            one.expired()
+        except Exception as error:
+            self.broken(one, error)
 
     # ---- the end ----
 
