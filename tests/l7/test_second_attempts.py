@@ -96,6 +96,34 @@ def test_nobody_waits_longer_than_its_patience(tmp_path: Path) -> None:
     together(test)
 
 
+def test_who_is_called_at_the_last_moment_is_served(tmp_path: Path) -> None:
+    """The place and the patience for it come to an end in the same look at the clock: no backend is to blame for it."""
+    one = Server("one", wait=9.0)
+
+    async def test() -> None:
+        full = "timeouts = { head = 1.5, queue = 1.5 }\n" + FULL.replace("_active = 2", "_active = 1").replace(
+            "3", "40"
+        )
+        async with in_force(tmp_path, full, one) as (service, _):
+            pool = service.parts.pools["web"]
+            await until_tick(service)
+            asked = [asyncio.create_task(say(port_of(service), get(f"/{number}"))) for number in range(12)]
+            await until(lambda: pool.snapshot()["waiting"] == 11)
+            one.wait = 0.0
+            said = statuses(await asyncio.gather(*asked))
+            assert said.count(504) == 1
+            assert pool.backends[0].errors == 1
+            await at_rest(service)
+
+    together(test)
+
+
+async def until_tick(service: Service) -> None:
+    """The proxy has just looked at the clock, and will not for a while."""
+    before = service.proxy.now
+    await until(lambda: service.proxy.now != before)
+
+
 def test_who_gives_up_leaves_the_row(tmp_path: Path) -> None:
     one = Server("one", wait=0.3)
 

@@ -103,7 +103,8 @@ class Proxy:
         now = self.now = monotonic()
         self._clock = asyncio.get_running_loop().call_later(TICK, self._tick)  # first: whatever fails below, it goes on
         for one in [one for one in self.exchanges if 0 < one.deadline < now]:
-            self._expire(one)
+            if 0 < one.deadline < now:  # still: one that ended before it may have made room for it
+                self._expire(one)
         for client in [client for client in self.clients if 0 < client.deadline < now]:
             self._expire(client)
         self.connections.prune(now)
