@@ -8,6 +8,7 @@ import os
 import resource
 import socket
 import struct
+import threading
 from collections.abc import Awaitable
 from dataclasses import replace
 
@@ -416,6 +417,26 @@ def test_a_backend_that_resets_the_connection() -> None:
             writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx")
             assert status(await asyncio.wait_for(reader.readuntil(b"bad gateway\n"), 5)) == 502
             writer.close()
+
+    together(test)
+
+
+def test_a_backend_that_closes_as_soon_as_it_is_connected() -> None:
+    """Its end may be seen before anything was sent: the client is told at once, not when an answer is overdue."""
+
+    def close_all(listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                listening.accept()[0].close()
+
+    async def test() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            closing = threading.Thread(target=close_all, args=(listening,), daemon=True)
+            closing.start()
+            async with proxying(listening.getsockname()[1], timeouts=Timeouts(head=5.0)) as (_, front):
+                assert [status(await say(front, get())) for _ in range(5)] == [502] * 5
+            listening.shutdown(socket.SHUT_RDWR)
+            closing.join()
 
     together(test)
 

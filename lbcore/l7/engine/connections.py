@@ -85,6 +85,8 @@ class Connections:
                 backend.port,
                 **options,
             )
+        if connection.transport.is_closing():  # uvloop may tell of its end before we hear of its beginning
+            raise ConnectionResetError("closed as soon as it stood")
         self.open.add(connection)
         return connection
 
