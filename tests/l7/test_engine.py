@@ -176,6 +176,23 @@ def test_upgrade_becomes_a_tunnel() -> None:
     assert rest == b"hi ONE TWO bye"
 
 
+def test_a_backend_that_only_offers_an_upgrade_has_no_tunnel() -> None:
+    """Apache says `Upgrade: h2,h2c` in its answers: the end of the next request's body is not the connection's."""
+    ended: list[bool] = []
+    offer = OK.replace(b"OK\r\n", b"OK\r\nupgrade: h2,h2c\r\nconnection: upgrade, keep-alive\r\n")
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            await asyncio.sleep(0.1)
+            ended.append(reader.at_eof())
+            writer.write(offer)
+
+    post = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx"
+    assert through(talk, get(close=False), post, get()).count(b"200 OK") == 3
+    assert ended == [False] * 3
+
+
 @pytest.mark.parametrize("size", [300_000_000])
 def test_bodies_of_any_size_take_no_memory(size: int) -> None:
     """Both ways at once; what the process has at its most is hardly more than before."""

@@ -143,7 +143,7 @@ class BackendConnection(ResponseReader, asyncio.Protocol):
     def send_end(self, trailers: Headers) -> None:
         if self._chunked:
             self._out.append(writer.last_chunk(trailers))
-        elif self.framing.upgrade and not self._gone:
+        elif self.protocol is not None and self.framing.upgrade and not self._gone:
             self.flush()
             if self.transport.can_write_eof():
                 self.transport.write_eof()
