@@ -82,6 +82,12 @@ class Breaker:
         if self.state == OPEN and now >= self.until:
             self.state, self._succeeded = HALF_OPEN, 0
 
+    def take_over(self, old: Breaker) -> None:
+        """Go on with what another of the same backend knew. Each of the two then has its own: who was under way with
+        the old one says nothing here, for nobody here would hear of it."""
+        self.state, self.until, self.opened = old.state, old.until, old.opened
+        self._failed, self._succeeded = old._failed, old._succeeded
+
     def next_change(self) -> float:
         """When time alone will change it."""
         return self.until if self.state == OPEN else float("inf")

@@ -144,7 +144,7 @@ class Standing:
             if place.outlier and known.outlier:
                 place.outlier.take_over(known.outlier)
             if self.options.breaker and old.options.breaker:
-                place.breaker = known.breaker
+                place.breaker.take_over(known.breaker)
         self.changed()
 
     def _in_panic(self) -> bool:

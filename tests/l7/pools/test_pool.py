@@ -499,6 +499,25 @@ def test_a_new_pool_goes_on_where_the_old_one_left_off():
     assert new.why_not(heir[ill.name]) == ""
 
 
+def test_failures_of_an_old_pool_leave_the_new_ones_breaker_alone():
+    """And those of the new one open it, whatever becomes of the old one."""
+    clock = Clock()
+    old, new = (a_pool(1, clock, breaker=BreakerOptions(failures=2)) for _ in range(2))
+    for _ in range(2):
+        old.began(old.backends[0])
+    new.take_over(old)
+    assert new.pick(a_request()) is new.backends[0]
+    for _ in range(2):
+        old.ended(old.backends[0], RESET)
+    assert old.why_not(old.backends[0]) == "breaker open"
+    for _ in range(2):
+        assert new.pick(a_request()) is new.backends[0]
+        attempt(new, new.backends[0], RESET)
+    assert new.pick(a_request()) is None
+    clock.now += 5
+    assert new.pick(a_request()) is new.backends[0]
+
+
 def test_a_pool_takes_over_from_its_own_name_only_and_other_policies_do_not_matter():
     old = a_pool(3, health=HealthOptions(fall=1), outlier=OutlierOptions())
     with pytest.raises(ValueError, match="old: api is another pool"):
