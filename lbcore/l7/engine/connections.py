@@ -29,7 +29,6 @@ class Connections:
     def __init__(self, limits: Limits, scratch: Scratch, most: int = 256) -> None:
         self.limits, self.scratch, self.most = limits, scratch, most
         self.idle: dict[Backend, list[BackendConnection]] = {}
-        self.open: set[BackendConnection] = set()
         self.shared = Shared(limits)
         self.now = monotonic()
         """What the clock said when it was last looked who is idle for too long."""
@@ -44,7 +43,6 @@ class Connections:
             if monotonic() - connection.born < pool.timeouts.life and not connection.transport.is_closing():
                 return connection
             connection.close()
-            self.open.discard(connection)
         return None
 
     async def reach(self, pool: Pool, backend: Backend) -> tuple[BackendConnection | Seat | None, str]:
@@ -67,9 +65,7 @@ class Connections:
             kept, connection.idle_since = self.idle.setdefault(backend, []), self.now
             if usable and len(kept) < self.most:
                 kept.append(connection)
-                return
-            self.open.discard(connection)
-            if usable:
+            elif usable:
                 connection.close()
             elif connection in kept:
                 kept.remove(connection)
@@ -87,7 +83,6 @@ class Connections:
             )
         if connection.transport.is_closing():  # uvloop may tell of its end before we hear of its beginning
             raise ConnectionResetError("closed as soon as it stood")
-        self.open.add(connection)
         return connection
 
     def prune(self, now: float) -> None:
@@ -96,9 +91,7 @@ class Connections:
         self.shared.prune()
         for idle in self.idle.values():
             while idle and now - idle[0].idle_since > idle[0].keep:
-                connection = idle.pop(0)
-                self.open.discard(connection)
-                connection.close()
+                idle.pop(0).close()
 
     def close(self) -> None:
         """Close the idle ones; those in use go with their exchanges."""
@@ -106,5 +99,4 @@ class Connections:
         for idle in self.idle.values():
             for connection in idle:
                 connection.close()
-                self.open.discard(connection)
             idle.clear()
