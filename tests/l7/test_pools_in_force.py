@@ -235,3 +235,17 @@ def test_who_is_drained_gets_nothing_new(tmp_path: Path) -> None:
             assert set(await answers(service, 6)) == {"two"}
 
     together(test)
+
+
+def test_nothing_is_kept_for_pools_of_earlier_files(tmp_path: Path) -> None:
+    """Not even an empty list of connections: it would hold the backend, its pool, and all that this remembers."""
+    one = Server("one")
+
+    async def test() -> None:
+        async with in_force(tmp_path, "timeouts = { keep = 0.1 }\n", one) as (service, _):
+            for _ in range(3):
+                assert await answers(service, 1) == ["one"]
+                assert await service.reload() == ""
+            await until(lambda: not service.proxy.connections.idle)
+
+    together(test)

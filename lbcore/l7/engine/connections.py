@@ -89,9 +89,11 @@ class Connections:
         """Close what has been idle for too long. now: seconds of `monotonic`."""
         self.now = now
         self.shared.prune()
-        for idle in self.idle.values():
+        for backend, idle in list(self.idle.items()):
             while idle and now - idle[0].idle_since > idle[0].keep:
                 idle.pop(0).close()
+            if not idle:  # its pool may be gone since a reload, and would be kept by this
+                del self.idle[backend]
 
     def close(self) -> None:
         """Close the idle ones; those in use go with their exchanges."""
