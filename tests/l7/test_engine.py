@@ -253,6 +253,23 @@ def test_a_client_that_does_not_read_holds_the_backend_back() -> None:
     together(test)
 
 
+def test_a_client_that_does_not_read_says_nothing_of_the_backend() -> None:
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % 30_000_000 + bytes(30_000_000)
+
+    async def test() -> None:
+        async with backend(answering(answer)) as port, proxying(port, timeouts=HASTY) as (proxy, front):
+            (asked,) = proxy.router.routes[0].choose(None).backends  # type: ignore
+            _, writer = await asyncio.open_connection("127.0.0.1", front, limit=1000)
+            writer.write(get())
+            async with asyncio.timeout(10):
+                while not asked.total:
+                    await asyncio.sleep(0.05)
+            assert asked.errors == 0
+            writer.transport.abort()
+
+    together(test)
+
+
 @pytest.mark.parametrize("size", [3_000_000, 30_000_000])  # all of it in buffers; and so much that it is timed out
 @pytest.mark.parametrize("close", [True, False])
 def test_a_client_that_takes_nothing_is_let_go(close: bool, size: int) -> None:

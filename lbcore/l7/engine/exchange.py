@@ -398,8 +398,9 @@ class Exchange(Attempts, Served):
         if self.response is None:
             self._expire()
         else:
-            self._drop_side("timeout")
-            self._break_off("timeout")
+            why = "client too slow" if self._response_paused else "timeout"
+            self._drop_side(why)
+            self._break_off(why)
         self.flush()
 
     def client_ready(self) -> None:
