@@ -82,6 +82,22 @@ def test_bodies_keep_their_framing() -> None:
     assert b"content-length: 5\r\n\r\nhello" in seen.all
 
 
+def test_a_backends_latency_is_told_by_the_head_not_by_the_body() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(OK[:-1])
+        await asyncio.sleep(1.5)
+        writer.write(OK[-1:])
+
+    async def test() -> None:
+        async with backend(talk) as port, proxying(port) as (proxy, front):
+            (asked,) = proxy.router.routes[0].choose(None).backends  # type: ignore
+            assert status(await say(front, get())) == 200
+            assert 0 < asked.latency < 1.0
+
+    together(test)
+
+
 def test_trailers_and_early_hints_come_through() -> None:
     answer = through(
         scripted(

@@ -47,8 +47,8 @@ class Attempts(Carried):
 
     __slots__ = (
         "_asked", "_expects", "_hedge", "_kept", "_kept_size", "_over", "_pool", "_queued", "_repeatable",
-        "_request_over", "_side", "_stale", "_target", "_trailers", "_tried", "_turn", "attempts", "backend", "client",
-        "deadline", "error", "proxy", "request", "response",
+        "_request_over", "_side", "_stale", "_target", "_took", "_trailers", "_tried", "_turn", "attempts", "backend",
+        "client", "deadline", "error", "proxy", "request", "response",
     )  # fmt: skip
 
     def __init__(self, proxy: Proxy, client: ClientSide, request: Request) -> None:
@@ -57,6 +57,7 @@ class Attempts(Carried):
         self.backend = self.error = ""
         self.attempts = 0
         self.deadline = self._asked = 0.0
+        self._took = 0.0  # seconds, until the backend answered
         self._pool: Pool | None = None
         self._target: Backend | None = None
         self._tried: tuple[Backend, ...] = ()

@@ -228,6 +228,7 @@ class Exchange(Attempts, Served):
             return
         if self._hedge is not None:
             self._drop_hedge()
+        self._took = monotonic() - self._asked
         pool.mark(self.request, backend, response)
         self.deadline = self.proxy.now + pool.timeouts.idle
         self._outwards(response, self._passed)
@@ -320,7 +321,7 @@ class Exchange(Attempts, Served):
             self.bytes_out += len(left)
             self.client.send_data(left)
         response = self.response
-        self._settle(Result(response.status if response else 0, "", monotonic() - self._asked, True))
+        self._settle(Result(response.status if response else 0, "", self._took, True))
         self._finish(trailers)
 
     def backend_failed(self, why: str) -> None:
@@ -358,7 +359,7 @@ class Exchange(Attempts, Served):
             return
         if self._target is not None:  # a filter answered in its place, or it has heard enough
             status = self.response.status if self.response is not None else 0
-            result = Result(status, "", monotonic() - self._asked, sent=True)
+            result = Result(status, "", self._took or monotonic() - self._asked, sent=True)
             if self._side is None and self._hedge is None:
                 self._settle(result)
             else:
