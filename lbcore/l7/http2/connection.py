@@ -68,6 +68,8 @@ class Connection:
         self.completed = 0
         self.moved = 0
         """Bytes of DATA sent."""
+        self.pinged = 0
+        """How many these were at the peer's last PING."""
         self.block: tuple[int, int, list[bytes]] | None = None
         """A header block that is half here: its stream, its first flags, its pieces."""
         self.touched: dict[AnyStream, None] = {}

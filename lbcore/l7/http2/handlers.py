@@ -161,7 +161,9 @@ def on_ping(connection: Connection, flags: int, number: int, payload: bytes) -> 
     if len(payload) != 8:
         raise Fault(Code.FRAME_SIZE_ERROR, "PING has 8 bytes (RFC 9113 section 6.7)")
     if not flags & frames.ACK:
-        connection.charge(patience.COST[frames.PING])
+        if connection.pinged == connection.moved:  # else it measures how long the DATA took that we sent, as gRPC does
+            connection.charge(patience.COST[frames.PING])
+        connection.pinged = connection.moved
         connection.out.append(frames.frame(frames.PING, frames.ACK, 0, payload))
     elif connection.leaving and connection.going is None:
         connection.going = connection.last

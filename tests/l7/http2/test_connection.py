@@ -357,6 +357,18 @@ def test_frames_that_ask_for_nothing_are_borne_for_a_while(flood):
     assert 20 < until_calm(raw(), FLOODS[flood]) < 3000
 
 
+def test_a_ping_after_each_message_is_no_flood():
+    """grpc-go sends one, and a WINDOW_UPDATE, with each DATA that it gets, to learn how wide its window should be."""
+    ours = raw()
+    ours.receive(head(1, POST, False))
+    ours.all[1].put_head(OK)
+    for _ in range(3000):
+        ours.all[1].put_data(b"x")
+        ours.emit()
+        ours.receive(frames.window_update(0, 1) + PING)
+    assert until_calm(ours, lambda number: PING) < 300
+
+
 def test_rapid_reset_cve_2023_44487():
     """Streams opened and reset at once: never more at a time than allowed, so only proportion tells. Such a client is
     sent away after some hundreds; one that resets every other of its streams never is."""
