@@ -192,6 +192,21 @@ def test_upgrade_becomes_a_tunnel() -> None:
     assert rest == b"hi ONE TWO bye"
 
 
+def test_silence_in_a_tunnel_is_no_failure_of_the_backend() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n")
+        await reader.read()
+
+    async def test() -> None:
+        async with backend(talk) as port, proxying(port, limits=QUICK) as (proxy, front):
+            (asked,) = proxy.router.routes[0].choose(None).backends  # type: ignore
+            assert status(await say(front, get("/", "connection: upgrade", "upgrade: echo", close=False))) == 101
+            assert (asked.total, asked.errors) == (1, 0)
+
+    together(test)
+
+
 def test_a_backend_that_only_offers_an_upgrade_has_no_tunnel() -> None:
     """Apache says `Upgrade: h2,h2c` in its answers: the end of the next request's body is not the connection's."""
     ended: list[bool] = []

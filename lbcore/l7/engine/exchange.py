@@ -396,11 +396,13 @@ class Exchange(Attempts, Served):
         """The deadline has passed."""
         if self._over:
             return
-        if self.response is None:
+        response = self.response
+        if response is None:
             self._expire()
         else:
             why = "client too slow" if self._response_paused else "timeout"
-            self._drop_side(why)
+            silence = Result(101, "", self._took, sent=True)  # of a tunnel, where nobody owes anybody a word
+            self._drop_side(why, silence if response.status == 101 else None)
             self._break_off(why)
         self.flush()
 
