@@ -165,7 +165,7 @@ class Attempts(Carried):
                 side.send_data(piece)
             if self._kept_size > self.proxy.limits.kept:
                 self._repeatable, self._kept = False, None
-            if self._request_over and not request.protocol:
+            if self._request_over and request.length != 0:
                 side.send_end(self._trailers)
             self.client.resume_request()
         self._wait_for_head()
@@ -205,7 +205,7 @@ class Attempts(Carried):
         self._kept_size += len(data)
 
     def _pass_end(self, trailers: Headers) -> None:
-        if self.request.protocol and self.response is None:
+        if self.request.length == 0 and self.response is None:
             return  # the request has ended; the tunnel has not begun
         if self._side is not None:
             self._side.send_end(trailers)

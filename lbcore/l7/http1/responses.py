@@ -32,6 +32,8 @@ class ResponseReader(Reader):
     def expect(self, method: bytes, protocol: bytes | None) -> None:
         """The next response answers a request of this method, which wanted the connection to become `protocol`."""
         self.method, self.protocol = method, protocol
+        if protocol is not None:
+            self.framing = Framing(1)  # what the last response offered is not agreed on
         if self.waiting:
             self.next()
 
