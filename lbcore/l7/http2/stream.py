@@ -200,6 +200,7 @@ class Stream(Generic[C]):
     def take(self, data: bytes, size: int, ended: bool) -> None:
         """A DATA frame: its bytes, its size with padding."""
         if not self._intake.take(size):
+            self.connection.give_back(size)
             self.connection.broken(self, Code.FLOW_CONTROL_ERROR, "more than the window has room for")
             return
         if size != len(data):
@@ -207,6 +208,7 @@ class Stream(Generic[C]):
         if self.expected is not None:
             self.expected -= len(data)
             if self.expected < 0 or (ended and self.expected):
+                self.connection.give_back(len(data))
                 self.connection.broken(self, Code.PROTOCOL_ERROR, "content-length does not agree with DATA")
                 return
         if data:

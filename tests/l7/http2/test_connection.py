@@ -357,6 +357,19 @@ def test_frames_that_ask_for_nothing_are_borne_for_a_while(flood):
     assert 20 < until_calm(raw(), FLOODS[flood]) < 3000
 
 
+@pytest.mark.parametrize("expected", [1, None])  # more than content-length said; more than the stream's window
+def test_data_that_breaks_its_stream_is_given_back_to_the_connection(expected):
+    now = [0.0]
+    ours = raw(own=Http2Limits(window=1000, connection_window=65_535), clock=lambda: now[0])
+    for number in range(1, 200, 2):
+        now[0] += 10  # what it costs has come back
+        ours.receive(head(number, POST, False))
+        ours.all[number].expected = expected
+        assert not fault(ours, frames.frame(frames.DATA, 0, number, bytes(1000 if expected else 5000)))
+        assert ours.all[number].broken
+        ours.emit()
+
+
 def test_a_ping_after_each_message_is_no_flood():
     """grpc-go sends one, and a WINDOW_UPDATE, with each DATA that it gets, to learn how wide its window should be."""
     ours = raw()
