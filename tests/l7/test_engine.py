@@ -582,6 +582,35 @@ def test_a_response_before_the_request_is_over() -> None:
     assert (status(answer), answer.count(b"HTTP/1.1")) == (403, 1)
 
 
+def test_a_backend_that_answers_and_reads_no_more_holds_no_descriptor() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(0.5)
+        writer.write(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+        await asyncio.sleep(30)
+
+    async def upload(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000000\r\n\r\n")
+        while True:
+            writer.write(bytes(100_000))
+            await writer.drain()
+
+    async def test() -> None:
+        async with backend(talk) as port, proxying(port, limits=replace(QUICK, idle_time=5.0)) as (_, front):
+            before = len(os.listdir("/proc/self/fd"))
+            reader, writer = await asyncio.open_connection("127.0.0.1", front)
+            uploading = asyncio.create_task(upload(writer))
+            assert status(await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)) == 403
+            uploading.cancel()
+            writer.transport.abort()
+            async with asyncio.timeout(5):
+                while len(os.listdir("/proc/self/fd")) > before + 1:  # the backend's own
+                    await asyncio.sleep(0.05)
+
+    together(test)
+
+
 def test_the_client_goes_away() -> None:
     """The backend's connection goes with it."""
     gone = asyncio.Event()

@@ -205,7 +205,10 @@ class BackendConnection(ResponseReader, asyncio.Protocol):
             self._give_back(self, True)
         elif not self._gone:
             self._gone = True
-            self.transport.close()
+            if self._sent or self.protocol is not None:
+                self.transport.close()
+            else:
+                self.transport.abort()  # a close waits until the backend has read what is left of the request
             self._give_back(self, False)
 
     def pause_response(self) -> None:
