@@ -589,6 +589,7 @@ def test_what_makes_no_sense_is_told(tmp_path: Path) -> None:
                 (400, f"{there}/weight", "weight is True, wanted", {"weight": True}),
                 (400, f"{there}/weight", "wieght: no such key, wanted weight", {"wieght": 1}),
                 (400, f"{there}/weight", "wanted a JSON object", [1]),
+                (400, f"{there}/weight", "round_robin knows none but 1", {"weight": 2}),
                 (400, f"{there}/drain", "no JSON", b"{"),
                 (400, f"{there}/weight", "wanted", b'{"weight": NaN}'),
                 (413, f"{there}/weight", "4096", b" " * 5000),

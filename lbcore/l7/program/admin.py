@@ -285,7 +285,10 @@ def weight(service: Service, call: Call) -> Any:
     wanted = number(call, "weight", None)
     if wanted is None:
         raise Refused(400, 'wanted {"weight": ...} in the body')
-    backend.weight = wanted
+    try:
+        backend.weight = wanted
+    except ValueError as error:  # not with this pool's picker
+        raise Refused(400, str(error)) from None
     return pool.snapshot()
 
 
