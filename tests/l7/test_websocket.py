@@ -111,6 +111,18 @@ def test_rfc_8441_from_an_http2_client_to_an_http1_backend(hops):
     together(scene)
 
 
+def test_a_backend_that_answers_200_has_not_switched():
+    """An ordinary answer over HTTP/1.1; over HTTP/2 the same status would be a tunnel, and its body WebSocket."""
+
+    async def scene():
+        async with backend(answering(OK)) as there, proxying(there) as (_, port), client(port) as one:
+            number = one.request(CONNECT, None, ended=False)
+            answer = dict((await one.until(h2.events.ResponseReceived, number)).headers)
+            assert answer[b":status"] == b"502"
+
+    together(scene)
+
+
 def test_what_is_for_a_tunnel_waits_until_there_is_one():
     """A backend that does not switch must not find the client's next bytes behind the request: they could be another
     request, of the client's choice (smuggling by upgrade)."""

@@ -120,6 +120,8 @@ class ClientStream(Stream["ClientConnection"]):
         if status == 101:
             self._tunnel(response)
             return
+        if self._held and status < 300:  # no tunnel, and to this client it would say that there is one (RFC 8441, 5)
+            status = response.status = 502
         if self._grpc and response.body is not None and not grpc.is_grpc(response.headers):
             response = grpc.instead_of(response)
             status = response.status
