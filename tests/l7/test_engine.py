@@ -162,6 +162,32 @@ def test_a_client_that_closes_its_half_gets_its_answer() -> None:
     assert through(talk, get(close=False), eof=True).endswith(b"ok")
 
 
+class Short(Filter):
+    """Answers paths of even numbers by itself, at once."""
+
+    def on_request(self, exchange: Exchange) -> Response | None:
+        return text(200, exchange.request.path.decode()) if int(exchange.request.path[1:]) % 2 == 0 else None
+
+
+@pytest.mark.parametrize("filters", [(), (Short(),)])
+@pytest.mark.parametrize("rest", [b"", b"GET /9 HTT"])
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_client_that_closes_its_half_gets_all_its_answers(count: int, rest: bytes, filters: tuple[Filter]) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            path = (await read_request(reader)).split()[1]
+            await asyncio.sleep(0.02)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(path), path))
+
+    ask = b"".join(get(f"/{number}", close=False) for number in range(1, 1 + count))
+    answers = through(talk, ask + rest, eof=True, filters=filters).split(b"HTTP/1.1 ")[1:]
+    assert [one.partition(b"\r\n\r\n")[2].strip() for one in answers] == [
+        b"/%d" % number for number in range(1, 1 + count)
+    ]
+    assert rest or b"connection: close" in answers[-1]
+    assert not any(b"connection: close" in one for one in answers[:-1])
+
+
 def test_connections_are_used_again() -> None:
     seen = Seen()
 

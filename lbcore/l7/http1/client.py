@@ -37,7 +37,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
     """One connection with a client. `deadline`, in seconds of `monotonic`, is looked at by the proxy's clock."""
 
     __slots__ = (
-        "_bodiless", "_body_over", "_chunked", "_close", "_gone", "_linger", "_out", "_paused", "_reading", "_served",
+        "_bodiless", "_body_over", "_chunked", "_close", "_gone", "_half", "_linger", "_out", "_paused", "_reading", "_served",
         "_taken", "_unsent", "deadline", "exchange", "proxy", "transport", "writable",
     )  # fmt: skip
 
@@ -52,6 +52,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
         self._served = 0
         self._chunked = self._bodiless = False
         self._close = False  # after this response
+        self._half = False  # the client has no more to ask, but may wait for its answers
         self._body_over = True  # of the request
         self._paused = False
         self._gone = False
@@ -104,8 +105,8 @@ class ClientConnection(RequestReader, asyncio.Protocol):
             self.eof()
         except Malformed:
             return False  # a request cut off: nobody is there to be told
+        self._half = True
         self.exchange.flush()
-        self._close = True  # the client has no more to ask, but may wait for its answer
         return True
 
     def pause_writing(self) -> None:
@@ -164,8 +165,16 @@ class ClientConnection(RequestReader, asyncio.Protocol):
             self._reading = False
         if self.exchange is not None:
             self.exchange.flush()
-        elif self._out:
-            self.flush()
+        else:
+            if self._out:
+                self.flush()
+            if self._half and not self._linger:
+                self._hang_up()  # what is left, if anything, is no request
+
+    def _last(self) -> bool:
+        """Of a client that has no more to ask: is this the last response? While its request is still being read, what
+        follows is not known."""
+        return not self._kept and not self._reading
 
     def _malformed(self, wrong: Malformed) -> None:
         if self.exchange is None:
@@ -239,7 +248,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
                 response,
                 chunked=self._chunked,
                 length=length,
-                close=self._close,
+                close=self._close or (self._half and self._last()),
                 keep=not self.framing.minor,
             )
         )
@@ -255,7 +264,7 @@ class ClientConnection(RequestReader, asyncio.Protocol):
             self._out.append(writer.last_chunk(trailers))
             self._chunked = False
         self.exchange = None
-        if self._close or not self._body_over:
+        if self._close or not self._body_over or (self._half and self._last()):
             self._say_goodbye()
             return
         self.deadline = self.proxy.now + self.limits.idle_time
