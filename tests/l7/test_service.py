@@ -369,7 +369,7 @@ def test_a_new_certificate_after_a_reload_and_old_connections_live(tmp_path: Pat
     async def test() -> None:
         async with backend(named("site")) as site:
             text = simple(site).replace(LISTEN, f"{LISTEN}http2 = false\n{certificate(tmp_path, 'old.example')}")
-            async with serving(tmp_path, text) as (service, _):
+            async with serving(tmp_path, text) as (service, file):
                 port = port_of(service)
                 there = await asyncio.open_connection(
                     "127.0.0.1", port, ssl=trusting("h2", "http/1.1"), server_hostname="old.example"
@@ -384,6 +384,15 @@ def test_a_new_certificate_after_a_reload_and_old_connections_live(tmp_path: Pat
                 (tmp_path / "site.key").write_text("nonsense")
                 assert "site.key" in await service.reload()
                 assert (await over_tls(port, "new.example"))[0] == "site"
+                certificate(tmp_path, "newer.example")
+                with socket.create_server(("127.0.0.1", 0)) as taken:  # the next listener cannot be had
+                    more = text.replace("[[route]]", f"[[listen]]\nport = {taken.getsockname()[1]}\n[[route]]", 1)
+                    file.write_text(more)
+                    assert "in use" in await service.reload()
+                assert (await over_tls(port, "new.example"))[0] == "site"
+                file.write_text(text)
+                assert await service.reload() == ""
+                assert (await over_tls(port, "newer.example"))[0] == "site"
 
     together(test)
 

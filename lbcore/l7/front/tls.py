@@ -207,6 +207,10 @@ class Terminator:
 
     def reload(self) -> None:
         """Read all files again; what was read holds from the next handshake on."""
+        self.read()()
+
+    def read(self) -> Callable[[], None]:
+        """Read all files again. They hold once what this gives is called, which cannot fail any more."""
         believed = _bytes(self.options.client_ca, "client_ca") if self.options.client_ca else None
         certificates = []
         together: dict[frozenset[str], ssl.SSLContext] = {}
@@ -220,13 +224,17 @@ class Terminator:
             for name in certificate.names:
                 by_name.setdefault(name, together[names])
             certificates.append(certificate)
-        if not self.certificates or believed != self._believed:
-            self._new_front(believed)
-        self._by_name, self._default = by_name, next(iter(together.values()))
-        self.certificates, self._believed = tuple(certificates), believed
-        for certificate in certificates:
-            if words := certificate.warning(datetime.now(UTC)):
-                log.warning("%s", words)
+
+        def take() -> None:
+            if not self.certificates or believed != self._believed:
+                self._new_front(believed)
+            self._by_name, self._default = by_name, next(iter(together.values()))
+            self.certificates, self._believed = tuple(certificates), believed
+            for certificate in certificates:
+                if words := certificate.warning(datetime.now(UTC)):
+                    log.warning("%s", words)
+
+        return take
 
     def _rules(self, believed: bytes | None) -> ssl.SSLContext:
         """A context without a certificate, alike for all names. believed: PEM of who may vouch for clients."""

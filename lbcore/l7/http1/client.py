@@ -37,8 +37,8 @@ class ClientConnection(RequestReader, asyncio.Protocol):
     """One connection with a client. `deadline`, in seconds of `monotonic`, is looked at by the proxy's clock."""
 
     __slots__ = (
-        "_bodiless", "_body_over", "_chunked", "_close", "_gone", "_half", "_linger", "_out", "_paused", "_reading", "_served",
-        "_taken", "_unsent", "deadline", "exchange", "proxy", "transport", "writable",
+        "_bodiless", "_body_over", "_chunked", "_close", "_gone", "_half", "_linger", "_out", "_paused", "_reading",
+        "_served", "_taken", "_unsent", "deadline", "exchange", "proxy", "transport", "writable",
     )  # fmt: skip
 
     def __init__(self, proxy: Proxy, peer: Peer | None = None) -> None:

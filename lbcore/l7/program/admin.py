@@ -73,8 +73,10 @@ class Endpoint:
 
     async def leave(self) -> None:
         """Let answers under way come to their end, then close."""
-        await self.proxy.drain(PATIENCE)
-        await self.close()
+        try:
+            await self.proxy.drain(PATIENCE)
+        finally:
+            await self.close()
 
     async def close(self) -> None:
         """Close, now."""

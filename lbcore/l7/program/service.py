@@ -18,7 +18,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -75,7 +75,7 @@ class Service:
     async def __aenter__(self) -> Service:
         await self.proxy.__aenter__()
         try:
-            self.listeners = self._prepare(self.config, self.parts)
+            self.listeners, _ = self._prepare(self.config, self.parts)
             if self.config.admin is not None:
                 self.admin = await Endpoint.open(self, self.config.admin)
             for listener in self.listeners:
@@ -143,7 +143,7 @@ class Service:
         parts, admin = assemble(new), self.admin
         listeners: list[Listener] = []
         try:
-            listeners = self._prepare(new, parts)
+            listeners, renew = self._prepare(new, parts)
             if new.admin != self.config.admin:
                 admin = await Endpoint.open(self, new.admin) if new.admin else None
         except BaseException:
@@ -151,6 +151,8 @@ class Service:
             parts.close()
             raise
         under_way = set(self.proxy.exchanges)
+        for certificates in renew:
+            certificates()
         parts.take_over(old)
         self.file, self.parts = file, parts
         self._replaced.append(old)
@@ -165,31 +167,34 @@ class Service:
         self.admin = admin
         self._soon(self._close_after(old, under_way))
 
-    def _prepare(self, new: Config, parts: Parts) -> list[Listener]:
-        """Listeners that accept nobody yet, on the sockets that there are and on new ones. ValueError, OSError."""
+    def _prepare(self, new: Config, parts: Parts) -> tuple[list[Listener], list[Callable[[], None]]]:
+        """Listeners that accept nobody yet, on the sockets that there are and on new ones; and what puts certificates
+        in force that were read for those that stay. ValueError, OSError."""
         there = list(self.listeners)
         made: list[Listener] = []
+        renew: list[Callable[[], None]] = []
         try:
             for options in new.listen:
                 kept = next((one for one in there if where(one.options) == where(options)), None)
                 if kept is not None:
                     there.remove(kept)
                 tls = self._tls(options, kept)
+                if tls is not None and kept is not None and tls is kept.tls:
+                    renew.append(tls.read())
                 sock = kept.sock if kept is not None else opened(options)
                 made.append(Listener(self.proxy, options, sock, tls, parts.pools))
         except BaseException:
             self._give_back(made)
             raise
-        return made
+        return made, renew
 
     def _tls(self, options: ListenOptions, kept: Listener | None) -> Terminator | None:
-        """With the certificates as they are now; tickets stay good where nothing else has changed."""
+        """The one that there is where nothing but its files has changed: tickets stay good."""
         tls = tls_options(options)
         if tls is None:
             return None
         if kept is None or kept.tls is None or kept.tls.options != tls:
             return Terminator(tls)
-        kept.tls.reload()
         return kept.tls
 
     def _give_back(self, listeners: list[Listener]) -> None:
