@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -393,6 +395,25 @@ def test_a_new_certificate_after_a_reload_and_old_connections_live(tmp_path: Pat
                 file.write_text(text)
                 assert await service.reload() == ""
                 assert (await over_tls(port, "newer.example"))[0] == "site"
+
+    together(test)
+
+
+def test_a_reload_without_a_descriptor_left_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async with backend(named("one")) as one, serving(tmp_path, simple(one)) as (service, _):
+            there = service.listeners
+
+            def none_left(self: socket.socket) -> socket.socket:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+            with monkeypatch.context() as patched:
+                patched.setattr(socket.socket, "dup", none_left)
+                assert os.strerror(errno.EMFILE) in await service.reload()
+            assert service.listeners is there
+            assert body(await say(port_of(service), get())) == "one"
+            assert await service.reload() == ""
+            assert body(await say(port_of(service), get())) == "one"
 
     together(test)
 

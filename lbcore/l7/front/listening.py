@@ -93,6 +93,8 @@ class Listener:
         self._pools: Mapping[str, Pool] = pools or {}
         self._trust = Trust(networks_of(options.proxy_protocol, "proxy_protocol"))
         self._passes = [(name_of(name), one.pool) for one in options.passthrough for name in one.names]
+        self._looks = tls is not None or bool(self._passes) or bool(options.proxy_protocol)
+        self._servers: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._accepting: asyncio.Task[None] | None = None
 
@@ -102,21 +104,30 @@ class Listener:
         name = self.sock.getsockname()
         return authority(name[0], name[1])
 
+    def prepare(self) -> None:
+        """Take what `start` needs, which then cannot fail for want of it. OSError: there is no descriptor left."""
+        if not self._looks and self._servers is None:
+            self._servers = self.sock.dup()  # for a server of asyncio's, which closes what it gets
+
     async def start(self) -> None:
         """Accept from now on."""
         loop = asyncio.get_running_loop()
-        if self.tls is not None or self._passes or self.options.proxy_protocol:
+        if self._looks:
             self._accepting = loop.create_task(self._accept())
             return
-        self._server = await loop.create_server(self._client, sock=self.sock.dup(), backlog=BACKLOG)
+        self.prepare()
+        assert self._servers is not None
+        self._server = await loop.create_server(self._client, sock=self._servers, backlog=BACKLOG)
 
     def stop(self) -> None:
         """Accept no more; the socket stays open, and so do connections."""
         if self._server is not None:
             self._server.close()
+        elif self._servers is not None:
+            self._servers.close()
         if self._accepting is not None:
             self._accepting.cancel()
-        self._server = self._accepting = None
+        self._server = self._accepting = self._servers = None
 
     def close(self) -> None:
         """Accept no more, and close the socket; who was in its queue is let in first."""

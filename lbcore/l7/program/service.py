@@ -183,6 +183,7 @@ class Service:
                     renew.append(tls.read())
                 sock = kept.sock if kept is not None else opened(options)
                 made.append(Listener(self.proxy, options, sock, tls, parts.pools))
+                made[-1].prepare()
         except BaseException:
             self._give_back(made)
             raise
@@ -201,6 +202,7 @@ class Service:
         """Close the sockets that were opened for nothing."""
         there = {one.sock for one in self.listeners}
         for one in listeners:
+            one.stop()
             if one.sock not in there:
                 one.sock.close()
 
