@@ -97,20 +97,22 @@ class Attempts(Carried):
         if pool.options.hedge is not None:
             self._hedge_later(pool, pool.options.hedge.delay)
 
-    def _called(self) -> None:
-        """There may be a place: take it now, and begin when whoever has left it is done."""
+    def _called(self) -> bool:
+        """There may be a place: take it now, and begin when whoever has left it is done. Was there one?"""
         pool = self._pool
         assert pool is not None
         backend = pool.pick(self.request, self._tried)
-        if backend is not None:
-            self._queued = False
-            if self._expects:
-                self._continue()
-            self._try(pool, backend, later=True)
-            if pool.options.hedge is not None:
-                self._hedge_later(pool, pool.options.hedge.delay)
-        elif not pool.wait(self._called):
-            self.deadline = self.proxy.now  # there is nothing to wait for
+        if backend is None:
+            if not pool.in_flight:
+                self.deadline = self.proxy.now  # there is nothing to wait for
+            return False
+        self._queued = False
+        if self._expects:
+            self._continue()
+        self._try(pool, backend, later=True)
+        if pool.options.hedge is not None:
+            self._hedge_later(pool, pool.options.hedge.delay)
+        return True
 
     def _continue(self) -> None:
         """Somebody wants the body: say so to a client that waits for it (RFC 9110, 10.1.1)."""

@@ -87,7 +87,7 @@ class Pool:
         self._most = options.breaker or BreakerOptions()
         self._spares = options.retry.attempts > 1 or options.hedge is not None
         self._judges = options.outlier is not None or options.breaker is not None
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[Callable[[], bool]] = deque()
         self._standing = Standing(options, self.backends, self._random, clock())
         self._active = [0] * len(self.backends)
         for number, backend in enumerate(self.backends):
@@ -154,8 +154,10 @@ class Pool:
             backend.latency += (result.seconds - backend.latency) * (FRESH if backend.latency else 1.0)
         if self._judges:
             self._standing.judge(backend, result, self._clock())
-        if self._waiting:
-            self._waiting.popleft()()
+        for call in self._waiting:
+            if call():
+                self._waiting.remove(call)
+                break
 
     def again(
         self, request: Request, result: Result, attempts: int, *, tried: Collection[Backend] | None = None
@@ -179,8 +181,9 @@ class Pool:
         """The delay of `options.hedge` is over: a second attempt beside the first? Yes takes from the budget."""
         return self.options.hedge is not None and self.retries.hedge(request, attempts, self._clock())
 
-    def wait(self, call: Callable[[], None]) -> bool:
-        """`call` when a request has ended, first come first served: then pick again, and if need be wait again.
+    def wait(self, call: Callable[[], bool]) -> bool:
+        """`call` when a request has ended, first come first served: it picks again, and says whether it found a place.
+        Who finds none (it has asked that backend already) keeps its turn, and the next one is called.
 
         False: too many wait already, or no request is in flight that could end. Nobody is called for any other reason
         (a backend that comes back): whoever waits has a deadline of their own, and `give_up`.
@@ -190,7 +193,7 @@ class Pool:
         self._waiting.append(call)
         return True
 
-    def give_up(self, call: Callable[[], None]) -> None:
+    def give_up(self, call: Callable[[], bool]) -> None:
         """It waits no longer."""
         if call in self._waiting:
             self._waiting.remove(call)

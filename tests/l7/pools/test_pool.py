@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import partial
 from random import Random
 
 import pytest
@@ -350,23 +351,51 @@ def test_a_pool_that_is_full_lets_some_wait_and_calls_them_in_turn():
     pool = a_pool(3, breaker=BreakerOptions(pool_active=1, pending=2))
     backend, called = pool.pick(a_request()), []
     pool.began(backend)
+
+    def take(number):
+        called.append(number)
+        return True
+
     assert pool.pick(a_request()) is None
     assert pool.why == "1 requests in flight, as many as the pool may have"
-    first, second, third = (lambda i=i: called.append(i) for i in range(3))
+    first, second, third = (partial(take, number) for number in range(3))
     assert [pool.wait(first), pool.wait(second), pool.wait(third)] == [True, True, False]
     assert pool.snapshot()["waiting"] == 2
     pool.give_up(first)
     pool.give_up(first)
     pool.ended(backend, GOOD)
     assert called == [1]
+    assert pool.snapshot()["waiting"] == 0
     assert pool.pick(a_request()) is not None
+
+
+def test_who_cannot_use_a_place_leaves_it_to_the_next_and_keeps_its_turn():
+    pool = a_pool(2, breaker=BreakerOptions(active=1, pending=3))
+    for backend in pool.backends:
+        pool.began(backend)
+    tried, called = {"a": pool.backends[0], "b": pool.backends[1], "c": pool.backends[0]}, []
+
+    def take(name):
+        backend = pool.pick(a_request(), (tried[name],))
+        if backend is None:
+            return False
+        pool.began(backend)
+        called.append((name, backend))
+        return True
+
+    assert all(pool.wait(partial(take, name)) for name in tried)
+    first, second = pool.backends
+    pool.ended(first, GOOD)
+    pool.ended(second, GOOD)
+    pool.ended(second, GOOD)
+    assert called == [("b", first), ("a", second), ("c", second)]
 
 
 def test_nobody_waits_by_default_nor_for_an_end_that_cannot_come():
     pool = a_pool()
     pool.began(pool.backends[0])
-    assert not pool.wait(lambda: None)
-    assert not a_pool(breaker=BreakerOptions(pending=5)).wait(lambda: None)
+    assert not pool.wait(lambda: True)
+    assert not a_pool(breaker=BreakerOptions(pending=5)).wait(lambda: True)
 
 
 # ---------------------------------------------------------------------------------------------------------------- panic
