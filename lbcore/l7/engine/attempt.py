@@ -265,7 +265,7 @@ class Attempts(Carried):
     def _settle(self, result: Result | None) -> None:
         """The attempt is over; result None: it does not count."""
         if self._pool is not None and self._target is not None:
-            self._pool.ended(self._target, result or Result(error="stale"))
+            self._pool.ended(self._target, result or Result(error="stale"), self._asked)
             self._target = None
 
     def _drop_side(self, why: str, result: Result | None = None) -> None:

@@ -88,7 +88,8 @@ class Hedge(Carried):
         if side is not None:
             side.cancel()
         if backend is not None:
-            self._pool.ended(backend, result or Result(0, "cancelled", monotonic() - self.asked, side is not None))
+            result = result or Result(0, "cancelled", monotonic() - self.asked, side is not None)
+            self._pool.ended(backend, result, self.asked)
 
     def leave(self) -> tuple[BackendSide | None, Backend | None]:
         """What there is of it is somebody else's now."""

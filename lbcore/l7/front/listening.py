@@ -244,7 +244,7 @@ class Listener:
                 here.transport.abort()
         finally:
             there.transport.abort()
-            pool.ended(backend, result)
+            pool.ended(backend, result, start)
 
 
 async def _dial(pool: Pool, request: Request) -> tuple[Backend, Side]:
@@ -264,7 +264,7 @@ async def _dial(pool: Pool, request: Request) -> tuple[Backend, Side]:
             result = Result(error="refused", seconds=monotonic() - start)
         finally:
             if result.error:
-                pool.ended(backend, result)
+                pool.ended(backend, result, start)
         tried = (*tried, backend)
         if not pool.again(request, result, len(tried), tried=tried):
             break

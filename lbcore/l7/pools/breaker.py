@@ -12,8 +12,9 @@ alone while it recovers. Half-open, it is asked by a few real requests at a time
 How it differs from ejection (`outlier`): ejection compares with others and always leaves enough of them in the pool,
 and who comes back gets everything at once. A breaker looks at nobody else and may take out everyone.
 
-Trap. What was under way when the breaker opened still ends, and says nothing about the trials: while open, results
-count for nothing.
+Trap. What was under way when the breaker opened still ends, sooner or (a WebSocket) much later, and says nothing about
+the trials: while open, results count for nothing, and afterwards those do that began before. Nor do they take a trial's
+place.
 """
 
 from __future__ import annotations
@@ -48,20 +49,25 @@ class BreakerOptions(Checked, frozen=True, kw_only=True):
 
 
 class Breaker:
-    """One backend's breaker. `state`: CLOSED, OPEN or HALF_OPEN; `until`: when OPEN ends."""
+    """One backend's breaker. `state`: CLOSED, OPEN or HALF_OPEN; `until`: when OPEN ends. `left`: while HALF_OPEN,
+    requests in flight that began before."""
 
-    __slots__ = ("_failed", "_succeeded", "opened", "state", "until")
+    __slots__ = ("_failed", "_since", "_succeeded", "left", "opened", "state", "until")
 
     def __init__(self) -> None:
         self.state = CLOSED
         self.until = 0.0
         self.opened = 0
         """How often it opened."""
-        self._failed = self._succeeded = 0
+        self.left = self._failed = self._succeeded = 0
+        self._since = 0.0  # it is half-open
 
-    def result(self, options: BreakerOptions, good: bool, now: float) -> bool:
-        """An attempt ended. True if that changed the state."""
-        if self.state == OPEN or not options.failures:
+    def result(self, options: BreakerOptions, good: bool | None, began: float, now: float) -> bool:
+        """An attempt ended that began then; good None: that says nothing of the backend. True if anything changed."""
+        if self.state == HALF_OPEN and began < self._since:
+            self.left -= 1
+            return True
+        if good is None or self.state == OPEN or not options.failures:
             return False
         if good:
             self._failed = 0
@@ -77,10 +83,10 @@ class Breaker:
             return True
         return False
 
-    def pass_time(self, now: float) -> None:
-        """Half-open when the rest is over."""
+    def pass_time(self, now: float, active: int) -> None:
+        """Half-open when the rest is over. active: requests in flight."""
         if self.state == OPEN and now >= self.until:
-            self.state, self._succeeded = HALF_OPEN, 0
+            self.state, self._succeeded, self._since, self.left = HALF_OPEN, 0, now, active
 
     def take_over(self, old: Breaker) -> None:
         """Go on with what another of the same backend knew. Each of the two then has its own: who was under way with

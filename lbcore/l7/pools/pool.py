@@ -140,8 +140,9 @@ class Pool:
         self._active[backend.number] += 1
         self.in_flight += 1
 
-    def ended(self, backend: Backend, result: Result) -> None:
-        """It is over, the body included. ValueError if it never began."""
+    def ended(self, backend: Backend, result: Result, began: float = NEVER) -> None:
+        """It is over, the body included. began: when it did, by the pool's clock; just now, if that is not said.
+        ValueError if it never did."""
         number = backend.number
         if self._active[number] <= 0:
             raise ValueError(f"backend: {backend.name} has no request in flight; call ended once for each began")
@@ -153,7 +154,7 @@ class Pool:
         elif result.status:
             backend.latency += (result.seconds - backend.latency) * (FRESH if backend.latency else 1.0)
         if self._judges:
-            self._standing.judge(backend, result, self._clock())
+            self._standing.judge(backend, result, began, self._clock())
         for call in self._waiting:
             if call():
                 self._waiting.remove(call)

@@ -92,7 +92,7 @@ class Standing:
         """What is due to each, and until when that holds."""
         places, slow = self.places.values(), self.options.slow_start
         for place in places:
-            place.breaker.pass_time(now)
+            place.breaker.pass_time(now, place.backend.active)
             if place.outlier:
                 place.outlier.pass_time(now)
         self.panic = self._in_panic()
@@ -106,7 +106,8 @@ class Standing:
             share = place.backend.weight * ramp(slow, place.since, now)
             self.shares.append(share if place.inside else 0.0)
             self.suspects.append(0.0 if place.out(self.panic, suspects=True) else share)
-            self.limits.append(self._trials if place.breaker.state == HALF_OPEN else self._most)
+            trials = min(self._trials + place.breaker.left, self._most)
+            self.limits.append(trials if place.breaker.state == HALF_OPEN else self._most)
             self.due = min(self.due, place.breaker.next_change(), next_step(slow, place.since, now))
             if place.outlier:
                 self.due = min(self.due, place.outlier.next_change())
@@ -117,12 +118,12 @@ class Standing:
         wanted = backend.state == ACTIVE or (backend.state == DRAINING and now < place.drained)
         return wanted and not place.trouble(self.panic) and backend.active < self.limits[backend.number]
 
-    def judge(self, backend: Backend, result: Result, now: float) -> None:
-        """What an attempt's end says of it."""
+    def judge(self, backend: Backend, result: Result, began: float, now: float) -> None:
+        """What the end of an attempt that began then says of it."""
         place, options = self.places[backend], self.options
         if options.breaker:
             good = verdict(result, options.breaker.statuses)
-            if good is not None and place.breaker.result(options.breaker, good, now):
+            if place.breaker.result(options.breaker, good, began, now):
                 self.changed()
         if options.outlier and place.outlier:
             good = verdict(result, options.outlier.statuses)

@@ -334,6 +334,30 @@ def test_a_breaker_may_take_out_everyone():
     assert pool.pick(a_request()) is None
 
 
+def test_what_was_under_way_before_the_trials_is_none_of_them():
+    """A WebSocket that lives on must not keep a breaker half-open, and its end, late, must not close or open it."""
+    clock = Clock()
+    pool = a_pool(1, clock, breaker=BreakerOptions(failures=1, trials=1))
+    (backend,) = pool.backends
+    state = lambda: pool.snapshot()["backends"][0]["breaker"]["state"]  # noqa: E731
+    old = [clock.now, clock.now + 1]
+    for _ in (*old, "fails"):
+        pool.began(backend)
+    clock.now += 2
+    pool.ended(backend, RESET, clock.now)
+    assert pool.pick(a_request()) is None
+    clock.now += 6
+    assert pool.pick(a_request()) is backend
+    pool.began(backend)
+    began = clock.now
+    assert pool.pick(a_request()) is None  # one trial at a time
+    for late, result in zip(old, (RESET, GOOD), strict=True):
+        pool.ended(backend, result, late)
+        assert (state(), pool.pick(a_request())) == (HALF_OPEN, None)
+    pool.ended(backend, GOOD, began)
+    assert (state(), pool.pick(a_request())) == (CLOSED, backend)
+
+
 # --------------------------------------------------------------------------------------------------- as many as may be
 @pytest.mark.parametrize("picker", ["round_robin", "least_connections", "maglev"])
 def test_a_backend_that_is_full_is_passed_over(picker):
