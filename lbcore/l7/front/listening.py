@@ -232,8 +232,7 @@ class Listener:
 
     async def _pass_on(self, sock: socket.socket, peer: Peer, pool: Pool) -> None:
         """Bytes both ways, until both ends are gone. OSError: no backend."""
-        start = monotonic()
-        backend, there = await _dial(pool, Request(b"", b"*", b"", b"https", Headers(), peer))
+        backend, there, start = await _dial(pool, Request(b"", b"*", b"", b"https", Headers(), peer))
         result = Result(status=200, seconds=monotonic() - start, sent=True)
         try:
             _, here = await asyncio.get_running_loop().connect_accepted_socket(lambda: Side(_uncounted), sock)
@@ -247,8 +246,8 @@ class Listener:
             pool.ended(backend, result, start)
 
 
-async def _dial(pool: Pool, request: Request) -> tuple[Backend, Side]:
-    """A connection with a backend, which has begun: of the first that takes one. OSError: nobody does."""
+async def _dial(pool: Pool, request: Request) -> tuple[Backend, Side, float]:
+    """A connection with a backend, of the first that takes one, and when it began there. OSError: nobody does."""
     tried: tuple[Backend, ...] = ()
     while (backend := pool.pick(request, tried)) is not None:
         pool.began(backend)
@@ -259,7 +258,7 @@ async def _dial(pool: Pool, request: Request) -> tuple[Backend, Side]:
                     lambda: Side(_uncounted), backend.host, backend.port
                 )
             result = Result()
-            return backend, side
+            return backend, side, start
         except OSError:
             result = Result(error="refused", seconds=monotonic() - start)
         finally:

@@ -64,7 +64,7 @@ class Breaker:
 
     def result(self, options: BreakerOptions, good: bool | None, began: float, now: float) -> bool:
         """An attempt ended that began then; good None: that says nothing of the backend. True if anything changed."""
-        if self.state == HALF_OPEN and began < self._since:
+        if self.state == HALF_OPEN and self.left and began < self._since:
             self.left -= 1
             return True
         if good is None or self.state == OPEN or not options.failures:

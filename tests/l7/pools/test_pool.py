@@ -358,6 +358,21 @@ def test_what_was_under_way_before_the_trials_is_none_of_them():
     assert (state(), pool.pick(a_request())) == (CLOSED, backend)
 
 
+def test_a_trial_that_seems_to_have_begun_too_early_is_a_trial():
+    """Nothing was under way: whoever says so is wrong about the time, and must not take the trials' place for good."""
+    clock = Clock()
+    pool = a_pool(1, clock, breaker=BreakerOptions(failures=1, trials=1))
+    (backend,) = pool.backends
+    early = clock.now
+    attempt(pool, backend, RESET)
+    clock.now += 6
+    assert pool.pick(a_request()) is backend
+    pool.began(backend)
+    pool.ended(backend, GOOD, early)
+    assert pool.pick(a_request()) is backend
+    assert pool.snapshot()["backends"][0]["breaker"]["state"] == CLOSED
+
+
 # --------------------------------------------------------------------------------------------------- as many as may be
 @pytest.mark.parametrize("picker", ["round_robin", "least_connections", "maglev"])
 def test_a_backend_that_is_full_is_passed_over(picker):
